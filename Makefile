@@ -1,0 +1,62 @@
+# Everything a new user types. Each target makes the environment first if it is missing or out of date.
+# `make` alone lists the targets.
+VENV   := .venv
+BIN    := $(VENV)/bin
+PYTHON ?= python3
+RUN    ?= street
+# uv from the path, or our own copy of it
+UV     := $(shell command -v uv 2>/dev/null || echo $(VENV)-uv/bin/uv)
+STAMP  := $(VENV)/.installed
+export MPLBACKEND := agg
+export PYTHONHASHSEED := 0
+# a user's own packages must not leak into the environment
+export PYTHONNOUSERSITE := 1
+unexport PYTHONPATH VIRTUAL_ENV
+
+.DEFAULT_GOAL := help
+.PHONY: help env run test test-lib test-notebooks lint lock lab notebooks clean
+
+help:  ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
+
+env: $(STAMP)  ## make .venv from the pinned requirements, with `lib` editable
+
+$(VENV)-uv/bin/uv:
+	$(PYTHON) -m venv $(VENV)-uv
+	$(VENV)-uv/bin/python -m pip install --quiet uv
+
+$(STAMP): requirements.txt pyproject.toml | $(UV)
+	$(UV) venv --quiet --allow-existing --python ">=3.11" $(VENV)
+	$(UV) pip install --quiet --python $(BIN)/python --require-hashes -r requirements.txt
+	$(UV) pip install --quiet --python $(BIN)/python --no-deps -e .
+	@touch $(STAMP)
+
+run: $(STAMP)  ## the chain 01-05 on generated streets (params/street), then the score table
+	$(BIN)/python -m lib.run params/$(RUN)
+
+test: $(STAMP) test-lib test-notebooks  ## lib tests, then every notebook at its defaults
+
+test-lib: $(STAMP)
+	$(BIN)/python -m pytest lib/tests
+
+test-notebooks: $(STAMP)
+	rm -rf outputs/tiny
+	$(BIN)/python -m pytest --nbval-lax --nbval-current-env --nbval-cell-timeout=300 notebooks/
+
+lint: $(STAMP)  ## ruff, format check, and the number of lines of lib
+	$(BIN)/ruff check lib
+	$(BIN)/ruff format --check lib
+	@printf 'lib without tests: %s lines (at most 5000)\n' "$$(find lib -name '*.py' -not -path 'lib/tests/*' | xargs cat | wc -l)"
+
+lock:  ## compile requirements.txt anew from pyproject.toml
+	$(UV) pip compile pyproject.toml --group dev --universal --generate-hashes --no-header --no-emit-index-url --no-annotate --quiet --upgrade -o requirements.txt
+
+lab: $(STAMP)  ## JupyterLab on the notebooks
+	$(BIN)/jupyter lab notebooks
+
+notebooks: $(STAMP)  ## execute the notebooks at their defaults and normalise what is committed
+	$(BIN)/python -m lib.run --refresh
+
+clean:  ## remove the environment and the runs; never data or reference
+	rm -rf $(VENV) $(VENV)-uv *.egg-info .pytest_cache .ruff_cache .hypothesis
+	@find outputs -mindepth 1 -maxdepth 1 -not -name data -not -name reference -exec rm -rf {} +
