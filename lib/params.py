@@ -1,0 +1,365 @@
+"""The parameters of each notebook: names, types, defaults (the tiny run), checks, and the paper's values.
+
+A notebook's `parameters` cell lists the same names and defaults; `read` turns that cell, after papermill or a
+reader changed it, into a frozen dataclass and stops on a name or a type that does not fit.
+"""
+
+import ast
+import difflib
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from types import UnionType
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+
+import yaml
+
+P = TypeVar("P")
+INJECTED = "# Parameters"  # how papermill begins the cell it injects
+
+
+class ParameterError(ValueError):
+    """A parameter with an unknown name, of the wrong type or outside its range."""
+
+
+def _how(default: Any) -> Any:
+    """A field that says how to compute, not what: it may change at any time, and nothing becomes out of date."""
+    return field(default=default, metadata={"kind": "how"})
+
+
+def _length(default: Any) -> Any:
+    """A field that says how long to train: it may change when a run is resumed; the training then goes on."""
+    return field(default=default, metadata={"kind": "length"})
+
+
+def _check(condition: bool, sentence: str) -> None:
+    if not condition:
+        raise ParameterError(sentence)
+
+
+def _check_positive(params: Any, *names: str) -> None:
+    for name in names:
+        _check(getattr(params, name) > 0, f"{name} must be positive, not {getattr(params, name)}")
+
+
+def _check_fraction(params: Any, *names: str) -> None:
+    for name in names:
+        _check(0 <= getattr(params, name) <= 1, f"{name} must lie in 0..1, not {getattr(params, name)}")
+
+
+def _check_choice(params: Any, name: str, choices: tuple[str, ...]) -> None:
+    _check(
+        getattr(params, name) in choices,
+        f"{name} must be one of {', '.join(choices)}; not {getattr(params, name)!r}",
+    )
+
+
+DATASETS = ("street", "camvid", "kitti_raw", "kitti_odometry")
+ENCODERS = ("small", "resnet18", "resnet34", "resnet50")
+
+
+@dataclass(frozen=True)
+class DepthParams:
+    """01_depth: which video, and how depth is learned from it (Monodepth2)."""
+
+    run: str = "tiny"  # folder below outputs/
+    seed: int = 0
+    device: str = _how("auto")  # auto = cuda, mps or cpu, whichever is there
+    workers: int = _how(2)  # processes that read or generate frames
+    data_root: str = _how("")  # folder of the downloads; empty = environment variable DATA_ROOT
+    dataset: str = "street"  # the frames this run is about: street, camvid, kitti_raw, kitti_odometry
+    fold: int = 0  # camvid: the drive that is scored, 0..2, the two others are learned from; 3: SegNet's own split
+    height: int = 64  # paper: 384 (Cityscapes and KITTI)
+    width: int = 128  # paper: 768 (Cityscapes), 1280 (KITTI)
+    train_clips: int = 16  # street: clips to learn from
+    val_clips: int = 12  # street: clips to name clusters on
+    test_clips: int = 24  # street: clips to report on
+    frames_per_clip: int = 12  # street: frames of a training clip, at 10 Hz
+    scored_frames_per_clip: int = 3  # street: frames of a validation or test clip
+    field_of_view: float = 80.0  # degrees, horizontal; used where the video has no calibration
+    camera_height: float = 1.6  # metres above the road, of the generated streets
+    clips: tuple[str, ...] = ("street",)  # videos that depth is learned from: DATASET or DATASET:CLIP
+    frame_step: int = 1  # frames between the members of a triplet
+    start_steps: int = 0  # steps on generated streets seen by a camera like the data's, before `clips`
+    start_learning_rate: float = 1e-3  # of those steps
+    steps: int = _length(500)  # paper: 20 epochs
+    batch: int = 8  # paper: 12
+    learning_rate: float = 1e-3  # paper: 1e-4 over days; 2e-3 diverged (facts sheet)
+    warmup_steps: int = 50  # paper: none
+    encoder: str = "small"  # paper: resnet18
+    scales: int = 4  # resolutions the loss is taken at (paper: 4)
+    min_depth: float = 0.5  # scene units (paper: 0.1)
+    max_depth: float = 100.0  # scene units (paper: 100)
+    pose_scale: float = 0.1  # factor on the pose network's output (paper: 0.01)
+    coarse_to_fine: bool = True  # pool the photometric loss 4x, 2x, 1x (paper: no)
+    smoothness: float = 1e-3  # weight of the edge-aware smoothness (paper: 1e-3)
+    ssim_weight: float = 0.85  # share of SSIM in the photometric error (paper: 0.85)
+    auto_mask: bool = True  # leave out pixels that do not move with the camera (paper: yes)
+    flip_probability: float = 0.5  # paper: 0.5
+    jitter_probability: float = 0.5  # paper: 0.5
+    checkpoint_every: int = _how(200)  # steps
+    expect: bool = _how(True)  # on generated streets, stop when the quality is below what the text says
+
+    def __post_init__(self) -> None:
+        _check_choice(self, "dataset", DATASETS)
+        _check_choice(self, "encoder", ENCODERS)
+        _check(
+            self.height % 32 == 0 and self.width % 32 == 0,
+            f"height and width must be multiples of 32, not {self.height} x {self.width}",
+        )
+        _check_positive(self, "height", "width", "batch", "learning_rate", "min_depth", "frame_step", "steps")
+        _check_positive(self, "train_clips", "val_clips", "test_clips", "scored_frames_per_clip", "checkpoint_every")
+        _check(
+            self.frames_per_clip >= 2 * self.frame_step + 1,
+            "a training clip needs at least 2 * frame_step + 1 frames",
+        )
+        _check(
+            self.max_depth > self.min_depth,
+            f"max_depth {self.max_depth} must exceed min_depth {self.min_depth}",
+        )
+        _check(
+            0 < self.field_of_view < 180,
+            f"field_of_view must lie in 0..180 degrees, not {self.field_of_view}",
+        )
+        _check(1 <= self.scales <= 4, f"scales must be 1 to 4, not {self.scales}")
+        _check(0 <= self.fold <= 3, f"fold must be 0, 1, 2 or 3, not {self.fold}")
+        _check_fraction(self, "ssim_weight", "flip_probability", "jitter_probability")
+        for clip in self.clips:
+            name = clip.split(":")[0]
+            _check(name in DATASETS, f"clips: {name!r} is none of {', '.join(DATASETS)}")
+
+
+@dataclass(frozen=True)
+class RegionParams:
+    """02_regions: from depth to coherent depth regions (CPCDR sec. 3.2)."""
+
+    run: str = "tiny"
+    seed: int = 0  # of Infomap
+    workers: int = _how(2)  # processes, one frame each
+    depth: str = "predicted"  # predicted by 01, or truth where the data set has it
+    superpixels: int = 400  # paper: 10000 at 1024 x 2048
+    compactness: float = 10.0  # of SLIC: weight of position against colour (paper: 10)
+    smoothing: float = 1.0  # of SLIC: Gaussian sigma in pixels (paper: 1)
+    slic_iterations: int = 10  # scikit-image's default
+    occlusion_weight: float = 36.0  # w_ocln of eq. 3 (released code: 48 active, 36 in a comment)
+    support_weight: float = 2.5  # w_sup of eq. 3 (released code: 0 active, 2.5 in a comment)
+    bias: float = -4.0  # b of eq. 3
+    cut: float = 0.2  # edges below this weight are never a final border (released code: 0.2)
+    trials: int = 1  # Infomap runs per level; the best codelength wins
+    min_inverse_depth: float = 0.005  # share of the largest value; farther is pulled in (released code: 0.005)
+    expect: bool = _how(True)  # as in 01
+
+    def __post_init__(self) -> None:
+        _check_choice(self, "depth", ("predicted", "truth"))
+        _check_positive(self, "superpixels", "compactness", "slic_iterations", "trials", "min_inverse_depth")
+        _check_fraction(self, "cut", "min_inverse_depth")
+        _check(self.smoothing >= 0, f"smoothing must not be negative, not {self.smoothing}")
+
+
+@dataclass(frozen=True)
+class AugmentationParams:
+    """03_augmentation: how regions travel between images (CPCDR sec. 3.3); saved as recipe.json for 04."""
+
+    run: str = "tiny"
+    seed: int = 0
+    images: int = 8  # M of Table 4 (paper: 8)
+    copies: tuple[int, ...] = (2, 4)  # pastes of each region in rounds 1 and 2 (paper: e = 2, 4)
+    min_scale: float = 0.2  # of a paste (released code: 0.2)
+    max_scale: float = 2.0  # of a paste (released code: 2)
+    paste_flip_probability: float = 0.5  # released code: 0.5
+    height_threshold: float = 0.042  # h_t, share of the image height (released code: 16 of 384 rows)
+    min_region_height: float = 0.042  # share of the image height; smaller is not pasted (16 of 384)
+    min_region_width: float = 0.016  # share of the image height (6 of 384)
+    min_region_side: float = 0.083  # share of the image height; both sides below: not pasted (32 of 384)
+    color_probability: float = 0.8  # jitter of a patch and of a whole image (released code: 0.8)
+    brightness: float = 0.5  # jitter, in 1 +- this (released code: 0.5)
+    contrast: float = 0.5
+    saturation: float = 0.5
+    hue: float = 0.2  # jitter, in turns (released code: 0.2)
+    gray_probability: float = 0.1  # released code: 0.1
+    blur_probability: float = 0.2  # released code: 0.2
+    max_zoom: float = 2.0  # area factor of the whole-image resize, from 1 (released code: 2)
+    max_stretch: float = 1.333  # aspect factor of the whole-image resize (released code: 4/3)
+    view_flip_probability: float = 0.5  # released code: 0.5
+    samples: int = 4  # items drawn for the checks and figures of this notebook
+
+    def __post_init__(self) -> None:
+        _check(self.images >= 1, f"images must be at least 1, not {self.images}")
+        _check(
+            len(self.copies) == 2 and min(self.copies) >= 0,
+            f"copies must be two counts, one a round, not {list(self.copies)}",
+        )
+        _check(
+            0 < self.min_scale < self.max_scale,
+            f"min_scale {self.min_scale} must lie between 0 and max_scale {self.max_scale}",
+        )
+        _check(self.max_zoom >= 1 and self.max_stretch >= 1, "max_zoom and max_stretch must be at least 1")
+        _check_fraction(self, "paste_flip_probability", "color_probability", "gray_probability", "blur_probability")
+        _check_fraction(self, "view_flip_probability", "height_threshold", "min_region_height", "min_region_width")
+        _check_fraction(self, "min_region_side", "brightness", "contrast", "saturation")
+        _check(0 <= self.hue <= 0.5, f"hue must lie in 0..0.5 turns, not {self.hue}")
+
+
+@dataclass(frozen=True)
+class TrainingParams:
+    """04_training: dense contrastive learning from composites (CPCDR sec. 3.4)."""
+
+    run: str = "tiny"
+    seed: int = 0
+    device: str = _how("auto")
+    workers: int = _how(1)  # processes that make composites ahead of the training; 0 = in the main process
+    upstream: str = ""  # another run whose 01 to 03 are used, for comparisons; empty = this run
+    paste: bool = True  # False: the same views without a single paste (M = 0 of Table 4)
+    encoder: str = "resnet18"  # paper: resnet50
+    start: str = "random"  # random, imagenet (torchvision), or a .safetensors / .pth file of a backbone
+    dimensions: int = 64  # of the embedding (paper: 128)
+    prototypes: int = 128  # K of eq. 4 (paper: 1000)
+    pixel_weight: float = 0.5  # lambda of eq. 7: 1 = pixels only, 0 = regions only (paper: 0.5)
+    pixel_points: int = 800  # pixel positives start from this many points an image (released code: 4000)
+    region_points: int = 1200  # points an image for region positives (released code: 7200)
+    temperature: float = 0.1  # tau of eq. 4 (released code: 0.1)
+    epsilon: float = 0.05  # of Sinkhorn-Knopp (released code: 0.05)
+    sinkhorn_iterations: int = 3  # released code: 3
+    steps: int = _length(400)  # one item of 2 M images each (paper: 25 epochs)
+    learning_rate: float = 0.1  # released code: 0.1
+    final_learning_rate: float = 1e-5  # end of the cosine (released code: 1e-5)
+    warmup_steps: int = 30  # released code: 2 epochs
+    momentum: float = 0.9  # released code: 0.9
+    weight_decay: float = 1e-4  # released code: 1e-4
+    checkpoint_every: int = _how(200)  # steps
+    picture_every: int = _how(100)  # steps between the pictures of the replay
+    expect: bool = _how(True)
+
+    def __post_init__(self) -> None:
+        _check_choice(self, "encoder", ENCODERS[1:])
+        _check_positive(self, "dimensions", "prototypes", "pixel_points", "region_points", "temperature", "epsilon")
+        _check_positive(self, "sinkhorn_iterations", "steps", "learning_rate", "checkpoint_every", "picture_every")
+        _check_fraction(self, "pixel_weight", "momentum")
+        _check(self.workers >= 0, f"workers must not be negative, not {self.workers}")
+
+
+@dataclass(frozen=True)
+class EvaluationParams:
+    """05_evaluation: from prototypes to named classes and scores (CPCDR sec. 3.5)."""
+
+    run: str = "tiny"
+    seed: int = 0  # of k-means in the floor
+    device: str = _how("auto")
+    split: str = "val"  # the frames that are scored
+    match_split: str = "val"  # the labelled frames that give the clusters their names
+    clusters: int = 0  # 0 = as many as there are classes
+    represent: str = "prototypes"  # what is clustered: prototypes (paper), or members = mean embedding of each
+    linkage: str = "average"  # paper: average
+    position_weight: float = 1.0  # of the floor: k-means on Lab colour and position
+    pictures: int = 6  # frames shown
+    expect: bool = _how(True)
+
+    def __post_init__(self) -> None:
+        _check_choice(self, "split", ("train", "val", "test"))
+        _check_choice(self, "match_split", ("train", "val", "test"))
+        _check_choice(self, "represent", ("prototypes", "members"))
+        _check_choice(self, "linkage", ("average", "complete", "single"))
+        _check(self.clusters >= 0, f"clusters must not be negative, not {self.clusters}")
+
+
+SCHEMAS = {
+    "01_depth": DepthParams,
+    "02_regions": RegionParams,
+    "03_augmentation": AugmentationParams,
+    "04_training": TrainingParams,
+    "05_evaluation": EvaluationParams,
+}
+"""Notebook name -> its parameters."""
+
+
+def _coerce(schema: type, name: str, value: Any) -> Any:
+    """`value` as the field's type: whole floats for ints, ints for floats, lists for tuples; nothing else."""
+    kind = get_type_hints(schema)[name]
+    if get_origin(kind) is tuple:
+        inner = get_args(kind)[0]
+        if isinstance(value, list | tuple) and all(type(item) is inner for item in value):
+            return tuple(value)
+        raise ParameterError(f"{name} must be a list of {inner.__name__}, not {value!r}")
+    if kind is float and type(value) is int:
+        return float(value)
+    if type(value) is kind or isinstance(kind, UnionType):
+        return value
+    hint = ""
+    if isinstance(value, str) and kind in (int, float):
+        try:
+            hint = f": YAML reads {value} as text, write {float(value)!r}" if "e" in value.lower() else ""
+            hint = hint.replace("e-", ".0e-") if hint and "." not in repr(float(value)) else hint
+        except ValueError:
+            pass
+    raise ParameterError(f"{name} must be {kind.__name__}, not {type(value).__name__} {value!r}{hint}")
+
+
+def make(schema: type[P], values: dict[str, Any]) -> P:
+    """The dataclass `schema` with `values` in place of defaults.
+
+    Raises:
+        ParameterError: an unknown name (with the nearest known one), a wrong type, or a value out of range.
+    """
+    known = [f.name for f in fields(schema)]
+    for name in values:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            raise ParameterError(
+                f"no parameter {name!r} in {schema.__name__}" + (f"; did you mean {near[0]!r}?" if near else "")
+            )
+    return schema(**{name: _coerce(schema, name, value) for name, value in values.items()})
+
+
+def read(schema: type[P], namespace: dict[str, Any]) -> P:
+    """The parameters of a running notebook: `read(DepthParams, globals())` right after the parameters cell.
+
+    Names that papermill injected but the schema lacks are refused: papermill itself only logs them.
+
+    Raises:
+        ParameterError: see `make`; also a parameter that the cell does not define.
+    """
+    values = {}
+    for f in fields(schema):
+        if f.name not in namespace:
+            raise ParameterError(f"the parameters cell does not define {f.name!r}: run it before this one")
+        values[f.name] = namespace[f.name]
+    for source in namespace.get("In", []):
+        if source.startswith(INJECTED):
+            for node in ast.parse(source).body:
+                if isinstance(node, ast.Assign) and node.targets[0].id not in values:
+                    values[node.targets[0].id] = None  # unknown: let `make` name the nearest
+    return make(schema, values)
+
+
+def read_file(schema: type[P], path: Path, overrides: dict[str, Any] | None = None) -> P:
+    """The parameters of a flat YAML file, as `papermill -f` takes it, with `overrides` on top.
+
+    Raises:
+        ParameterError: the file is no flat mapping, or see `make`; the message names the file.
+    """
+    try:
+        values = yaml.safe_load(Path(path).read_text()) or {}
+    except yaml.YAMLError as error:
+        raise ParameterError(f"{path} is not valid YAML: {error}") from error
+    if not isinstance(values, dict):
+        raise ParameterError(f"{path} must hold one 'name: value' a line")
+    try:
+        return make(schema, {**values, **(overrides or {})})
+    except ParameterError as error:
+        raise ParameterError(f"{path}: {error}") from error
+
+
+def as_dict(params: Any) -> dict[str, Any]:
+    """All values, JSON-ready: tuples as lists."""
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(params).items()}
+
+
+def fixed(params: Any) -> dict[str, Any]:
+    """The values that must not change when a training is resumed: all but steps, workers, device, logging."""
+    free = {f.name for f in fields(params) if f.metadata.get("kind")}
+    return {name: value for name, value in as_dict(params).items() if name not in free}
+
+
+def decisive(params: Any) -> dict[str, Any]:
+    """The values that decide what comes out: all but workers, device, logging. Others leave a result up to date."""
+    free = {f.name for f in fields(params) if f.metadata.get("kind") == "how"}
+    return {name: value for name, value in as_dict(params).items() if name not in free}

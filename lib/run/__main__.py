@@ -1,0 +1,85 @@
+"""The command line of a run.
+
+    python -m lib.run params/street                      the chain, what is up to date is skipped
+    python -m lib.run params/street --from 04 -p 04_training.steps=500 --out outputs/longer
+
+Exit codes: 0 done, 1 a notebook failed, 2 a parameter is wrong, 3 another run holds the folder, 130 interrupted.
+"""
+
+import argparse
+import logging
+import sys
+import warnings
+from pathlib import Path
+
+from .. import ROOT, artifacts, params
+from . import chain, notebooks
+
+
+def read_arguments(words: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m lib.run", description="Execute the notebooks of one run in order.")
+    parser.add_argument("params", nargs="?", help="folder with one YAML file a notebook, e.g. params/street")
+    parser.add_argument("--from", dest="first", default="01", metavar="NN", help="first notebook (01)")
+    parser.add_argument("--to", dest="last", default="05", metavar="NN", help="last notebook (05)")
+    parser.add_argument("--only", metavar="NN", help="this notebook alone")
+    parser.add_argument("-p", dest="overrides", action="append", default=[], metavar="NOTEBOOK.name=value")
+    parser.add_argument("--data-root", default="", metavar="DIR", help="folder of the downloads")
+    parser.add_argument("--out", default="", metavar="outputs/NAME", help="folder of the results (outputs/RUN)")
+    parser.add_argument("--force", action="store_true", help="execute even what is up to date")
+    parser.add_argument("--refresh", action="store_true", help="execute the notebooks themselves at their defaults")
+    arguments = parser.parse_args(words)
+    if bool(arguments.params) == arguments.refresh:
+        parser.error("give a folder of parameters, e.g. params/street, or --refresh")
+    return arguments
+
+
+def start_log(folder: Path) -> None:
+    """Progress to the console and, with times, to outputs/RUN/run.log."""
+    folder.mkdir(parents=True, exist_ok=True)
+    warnings.filterwarnings("ignore", module="papermill|nbclient|zmq|traitlets")
+    logging.basicConfig(level=logging.ERROR, format="%(message)s")
+    file = logging.FileHandler(folder / "run.log")
+    file.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+    console = logging.StreamHandler(sys.stdout)
+    console.setFormatter(logging.Formatter("%(message)s"))
+    for name in ("lib.run", "papermill"):
+        logger = logging.getLogger(name)
+        logger.setLevel(logging.INFO)
+        logger.propagate = False
+        logger.handlers = [file, console]
+    logging.getLogger("papermill").addFilter(lambda record: record.levelno > logging.INFO or "Cell" not in record.msg)
+
+
+def main(words: list[str]) -> int:
+    arguments = read_arguments(words)
+    if arguments.refresh:
+        return notebooks.refresh()
+    folder = Path(arguments.params)
+    folder = folder if folder.is_dir() else ROOT / folder
+    out = Path(arguments.out) if arguments.out else None
+    run = folder.resolve().name if out is None else out.name if out.parent.name == "outputs" else str(out.resolve())
+    first, last = (arguments.only, arguments.only) if arguments.only else (arguments.first, arguments.last)
+    try:
+        first, last = chain.find_notebook(first), chain.find_notebook(last)
+        overrides = chain.parse_overrides(arguments.overrides)
+        values = chain.read_run(folder, overrides, run, arguments.data_root)
+    except params.ParameterError as error:
+        print(error, file=sys.stderr)
+        return chain.BAD_PARAMETER
+    output = artifacts.run_folder(run)
+    try:
+        with chain.only_run(output):
+            start_log(output)
+            code = chain.run_chain(values, first, last, arguments.force)
+    except BlockingIOError as error:
+        print(error, file=sys.stderr)
+        return chain.BUSY
+    except KeyboardInterrupt:
+        print(f"interrupted; the same command goes on where it stopped ({output})", file=sys.stderr)
+        return 130
+    print(f"\n{chain.score_table(run)}\n\nexecuted notebooks: {output}/*.ipynb   log: {output}/run.log")
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

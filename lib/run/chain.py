@@ -1,0 +1,161 @@
+"""Execute notebooks in order with papermill: checked first, skipped when up to date, stopped at a failure."""
+
+import fcntl
+import logging
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import papermill
+import yaml
+
+from .. import ROOT, artifacts, params
+from ..artifacts import ArtifactError
+
+log = logging.getLogger("lib.run")
+FAILED, BAD_PARAMETER, BUSY = 1, 2, 3  # exit codes
+
+
+def parse_overrides(words: list[str]) -> dict[str, dict[str, Any]]:
+    """["04_training.steps=500"] -> {"04_training": {"steps": 500}}; values are read as YAML.
+
+    Raises:
+        ParameterError: not of this form, or no such notebook.
+    """
+    overrides: dict[str, dict[str, Any]] = {}
+    for word in words:
+        target, equals, value = word.partition("=")
+        notebook, dot, name = target.partition(".")
+        if not (equals and dot):
+            raise params.ParameterError(f"-p {word}: write NOTEBOOK.name=value, for example 04_training.steps=500")
+        overrides.setdefault(find_notebook(notebook), {})[name] = yaml.safe_load(value)
+    return overrides
+
+
+def find_notebook(number: str) -> str:
+    """The notebook "04_training" for "04", "4" or its full name.
+
+    Raises:
+        ParameterError: there is none.
+    """
+    for name in params.SCHEMAS:
+        if number == name or (number.isdigit() and int(number) == int(name[:2])):
+            return name
+    raise params.ParameterError(f"no notebook {number!r}; there are {', '.join(params.SCHEMAS)}")
+
+
+def read_run(folder: Path, overrides: dict[str, dict[str, Any]], run: str, data_root: str) -> dict[str, Any]:
+    """The checked parameters of every notebook of a run.
+
+    Args:
+        folder: params/RUN, one YAML file a notebook; a notebook without file takes its defaults.
+        overrides: see `parse_overrides`.
+        run: name of the output folder.
+        data_root: folder of the downloads, if not empty.
+    Raises:
+        ParameterError: an unknown file, name, type or value.
+    """
+    if not folder.is_dir():
+        raise params.ParameterError(f"no folder {folder}: give one of params/, for example params/street")
+    for path in folder.glob("*.y*ml"):
+        if path.stem not in params.SCHEMAS or path.suffix != ".yaml":
+            raise params.ParameterError(f"{path} names no notebook; there are {', '.join(params.SCHEMAS)} (.yaml)")
+    values = {}
+    for name, schema in params.SCHEMAS.items():
+        path = folder / f"{name}.yaml"
+        changes = {"run": run, **overrides.get(name, {})}
+        if name == "01_depth" and data_root:
+            changes["data_root"] = str(Path(data_root).expanduser().resolve())
+        values[name] = params.read_file(schema, path, changes) if path.is_file() else params.make(schema, changes)
+    return values
+
+
+def is_current(name: str, values: Any) -> bool:
+    """Is the stage finished, whole, and made by this code from these parameters and today's inputs?"""
+    try:
+        artifact = artifacts.load(values.run, name)
+    except (ArtifactError, ValueError, KeyError):
+        return False
+    if artifact.manifest["code"] != artifacts.hash_code(name):
+        return False
+    try:
+        return params.decisive(artifact.params) == params.decisive(values)
+    except params.ParameterError:  # made by an older set of parameters
+        return False
+
+
+@contextmanager
+def only_run(folder: Path) -> Iterator[None]:
+    """Hold the run's folder: two runs in one folder would mix their files.
+
+    Raises:
+        BlockingIOError: another run holds it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / ".lock", "w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise BlockingIOError(f"another run is at work in {folder}: wait for it, or choose another --out") from None
+        yield
+
+
+def execute(name: str, values: Any) -> None:
+    """One notebook through papermill; the executed copy lies in outputs/RUN/, written cell by cell.
+
+    Raises:
+        papermill.PapermillExecutionError: a cell failed.
+    """
+    changed = {n: v for n, v in params.as_dict(values).items() if v != params.as_dict(type(values)())[n]}
+    papermill.execute_notebook(
+        str(ROOT / "notebooks" / f"{name}.ipynb"),
+        str(artifacts.run_folder(values.run) / f"{name}.ipynb"),
+        parameters=changed,
+        kernel_name="python3",
+        cwd=str(ROOT / "notebooks"),
+        progress_bar=sys.stderr.isatty(),
+        log_output=True,
+    )
+
+
+def run_chain(values: dict[str, Any], first: str, last: str, force: bool = False) -> int:
+    """Execute the notebooks from `first` to `last` that are not up to date; returns the exit code."""
+    names = [name for name in values if first <= name <= last]
+    for name in names:
+        folder = artifacts.run_folder(values[name].run)
+        if not force and is_current(name, values[name]):
+            log.info("%s is up to date", name)
+            continue
+        log.info("%s starts", name)
+        started = time.monotonic()
+        try:
+            execute(name, values[name])
+        except papermill.PapermillExecutionError as error:
+            log.error("%s failed in cell %s: %s: %s", name, error.exec_count, error.ename, error.evalue)
+            log.error("the notebook up to there: %s", folder / f"{name}.ipynb")
+            return FAILED
+        log.info("%s done in %.0f s", name, time.monotonic() - started)
+    return 0
+
+
+def score_table(run: str) -> str:
+    """The numbers of every finished stage of a run, as text."""
+    lines = []
+    for name in params.SCHEMAS:
+        path = artifacts.run_folder(run) / name / "metrics.json"
+        if not (path.parent / "manifest.json").is_file():
+            continue
+        metrics = artifacts.read_json(path)
+        numbers = [f"{key} {value:.4g}" for key, value in metrics.items() if isinstance(value, int | float)]
+        lines.append(f"{name}")
+        lines += ["    " + "   ".join(numbers[i : i + 4]) for i in range(0, len(numbers), 4)]
+        unmet = [
+            f"{k} {v['value']:.3g}, expected {v['expected']}"
+            for k, v in metrics["expectations"].items()
+            if not v["met"]
+        ]
+        lines += [f"    not met: {text}" for text in unmet]
+    return "\n".join(lines)

@@ -1,0 +1,51 @@
+"""The committed notebooks: executed at their defaults and normalised, so that a re-run changes only what it must."""
+
+import nbformat
+from nbclient import NotebookClient
+from nbformat import NotebookNode
+
+from .. import ROOT, params
+
+NOTEBOOKS = ROOT / "notebooks"
+WIDGET = "application/vnd.jupyter.widget-view+json"  # needs a live kernel; GitHub refuses it without its state
+
+
+def normalise(notebook: NotebookNode) -> NotebookNode:
+    """Keep the tags, the outputs and execution counts 1..n; drop all that a machine or an editor added."""
+    notebook = nbformat.from_dict(notebook)
+    notebook.metadata = nbformat.from_dict(
+        {
+            "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+            "language_info": {"name": "python"},
+        }
+    )
+    count = 0
+    for cell in notebook.cells:
+        cell.metadata = nbformat.from_dict({"tags": cell.metadata.tags} if cell.metadata.get("tags") else {})
+        if cell.cell_type == "code":
+            count += 1
+            cell.execution_count = count
+            cell.outputs = [_normalise_output(out, count) for out in cell.outputs if WIDGET not in out.get("data", {})]
+    return notebook
+
+
+def _normalise_output(output: NotebookNode, count: int) -> NotebookNode:
+    if output.output_type == "execute_result":
+        output.execution_count = count
+    if "metadata" in output:
+        output.metadata = nbformat.from_dict({})
+    return output
+
+
+def refresh() -> int:
+    """Execute notebooks/*.ipynb in place, in order, without injected parameters, and normalise them."""
+    for name in params.SCHEMAS:
+        path = NOTEBOOKS / f"{name}.ipynb"
+        notebook = nbformat.read(path, as_version=4)
+        client = NotebookClient(
+            notebook, timeout=1800, kernel_name="python3", resources={"metadata": {"path": NOTEBOOKS}}
+        )
+        client.execute()
+        nbformat.write(normalise(notebook), path)
+        print(f"{path.relative_to(ROOT)}: {path.stat().st_size / 1000:.0f} KB")
+    return 0

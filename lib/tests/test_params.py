@@ -1,0 +1,105 @@
+import ast
+import json
+
+import pytest
+
+from lib import ROOT, params
+
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+
+
+def parameters_cell(path):
+    for cell in json.loads(path.read_text())["cells"]:
+        if "parameters" in cell["metadata"].get("tags", []):
+            return "".join(cell["source"])
+    raise AssertionError(f"{path.name} has no cell tagged parameters")
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+def test_parameters_cell_lists_the_dataclass(path):
+    cell = parameters_cell(path)
+    values = {node.targets[0].id: ast.literal_eval(node.value) for node in ast.parse(cell).body}
+    schema = params.SCHEMAS[path.stem]
+    assert list(values) == list(params.as_dict(schema())), "names or order differ from lib/params.py"
+    assert params.make(schema, values) == schema(), "a default differs from lib/params.py"
+    for line in filter(None, cell.splitlines()):
+        name, rest = line.split(" = ", 1)
+        assert name.isidentifier(), f"one plain `name = literal` a line: {line}"
+        assert "#" not in rest or "=" not in rest.split("#", 1)[1], f"papermill cannot read a second `=`: {line}"
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+def test_every_parameter_is_used(path):
+    code = "\n".join("".join(c["source"]) for c in json.loads(path.read_text())["cells"] if c["cell_type"] == "code")
+    code += "\n".join(
+        p.read_text() for p in (ROOT / "lib").rglob("*.py") if "tests" not in p.parts and p.name != "params.py"
+    )
+    for name in params.as_dict(params.SCHEMAS[path.stem]()):
+        assert f".{name}" in code, f"{path.stem}: parameter {name} is read nowhere"
+
+
+@pytest.mark.parametrize("folder", sorted(p for p in (ROOT / "params").iterdir() if p.is_dir()), ids=lambda p: p.name)
+def test_parameter_files_are_valid_and_stay_in_their_own_folder(folder):
+    files = sorted(folder.glob("*.yaml"))
+    assert files
+    for path in files:
+        assert params.read_file(params.SCHEMAS[path.stem], path).run == folder.name
+
+
+def test_unknown_name_names_the_nearest():
+    with pytest.raises(params.ParameterError, match="did you mean 'superpixels'"):
+        params.make(params.RegionParams, {"superpixel": 3})
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"learning_rate": "1e-4"}, "learning_rate must be float.*YAML reads 1e-4 as text"),
+        ({"steps": 2.5}, "steps must be int"),
+        ({"auto_mask": 1}, "auto_mask must be bool"),
+        ({"clips": "street"}, "clips must be a list of str"),
+        ({"clips": ["mars"]}, "'mars' is none of"),
+        ({"height": 50}, "multiples of 32"),
+        ({"max_depth": 0.1}, "must exceed"),
+        ({"flip_probability": 1.5}, "must lie in 0..1"),
+    ],
+)
+def test_wrong_values_get_one_sentence(values, message):
+    with pytest.raises(params.ParameterError, match=message) as caught:
+        params.make(params.DepthParams, values)
+    assert "\n" not in str(caught.value)
+
+
+def test_whole_numbers_pass_as_floats_and_lists_as_tuples():
+    made = params.make(params.DepthParams, {"learning_rate": 1, "clips": ["camvid", "kitti_odometry:04"]})
+    assert made.learning_rate == 1.0
+    assert isinstance(made.learning_rate, float)
+    assert made.clips == ("camvid", "kitti_odometry:04")
+
+
+def test_read_takes_the_cell_and_refuses_injected_typos():
+    cell = params.as_dict(params.RegionParams())
+    assert params.read(params.RegionParams, {**cell, "cut": 0.3, "In": ["", "x = 1"]}).cut == 0.3
+    injected = {**cell, "cuts": 0.1, "In": ["# Parameters\ncuts = 0.1\n"]}
+    with pytest.raises(params.ParameterError, match="no parameter 'cuts'.*did you mean 'cut'"):
+        params.read(params.RegionParams, injected)
+    with pytest.raises(params.ParameterError, match="does not define 'bias'"):
+        params.read(params.RegionParams, {k: v for k, v in cell.items() if k != "bias"})
+
+
+def test_files_are_named_in_errors(tmp_path):
+    path = tmp_path / "02_regions.yaml"
+    path.write_text("cut: 1e-1\n")
+    with pytest.raises(params.ParameterError, match="02_regions.yaml: cut must be float"):
+        params.read_file(params.RegionParams, path)
+    path.write_text("cut: [")
+    with pytest.raises(params.ParameterError, match="not valid YAML"):
+        params.read_file(params.RegionParams, path)
+
+
+def test_what_may_change_on_a_resume():
+    longer = params.make(params.TrainingParams, {"steps": 9, "workers": 0, "device": "cpu"})
+    assert params.fixed(longer) == params.fixed(params.TrainingParams())
+    assert params.decisive(longer) != params.decisive(params.TrainingParams())
+    other = params.make(params.TrainingParams, {"prototypes": 9})
+    assert params.fixed(other) != params.fixed(params.TrainingParams())

@@ -1,0 +1,92 @@
+import subprocess
+import sys
+
+import pytest
+
+from lib import ROOT, artifacts, params
+from lib.run import __main__ as command
+from lib.run import chain
+
+EMPTY = {name: {} for name in params.SCHEMAS}
+
+
+def make_stage(run, name, inputs=(), **values):
+    stage = artifacts.begin(name, params.make(params.SCHEMAS[name], {"run": str(run), **values}), list(inputs))
+    stage.finish({"purity": 0.5})
+    return artifacts.load(str(run), name)
+
+
+def test_overrides():
+    assert chain.parse_overrides(["04_training.steps=500", "4.paste=false"]) == {
+        "04_training": {"steps": 500, "paste": False}
+    }
+    for wrong in ("steps=5", "04_training.steps", "09.steps=5"):
+        with pytest.raises(params.ParameterError):
+            chain.parse_overrides([wrong])
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["params/street", "-p", "04.stepz=5"], "did you mean 'steps'"),
+        (["params/nowhere"], "no folder"),
+        (["params/street", "--to", "99"], "no notebook '99'"),
+    ],
+)
+def test_a_wrong_word_stops_before_anything_runs(words, message, capsys, tmp_path):
+    assert command.main([*words, "--out", str(tmp_path / "out")]) == chain.BAD_PARAMETER
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_stray_file_among_the_parameters_is_named(tmp_path):
+    (tmp_path / "04_trianing.yaml").write_text("steps: 3\n")
+    with pytest.raises(params.ParameterError, match="04_trianing"):
+        chain.read_run(tmp_path, {}, "x", "")
+
+
+def test_up_to_date(tmp_path, monkeypatch):
+    values = params.DepthParams(run=str(tmp_path))
+    assert not chain.is_current("01_depth", values)
+    depth = make_stage(tmp_path, "01_depth")
+    make_stage(tmp_path, "02_regions", [depth])
+    assert chain.is_current("01_depth", values)
+    assert chain.is_current("01_depth", params.make(params.DepthParams, {"run": str(tmp_path), "workers": 7}))
+    assert not chain.is_current("01_depth", params.make(params.DepthParams, {"run": str(tmp_path), "steps": 7}))
+    assert chain.is_current("02_regions", params.RegionParams(run=str(tmp_path)))
+    make_stage(tmp_path, "01_depth", seed=3)
+    assert not chain.is_current("02_regions", params.RegionParams(run=str(tmp_path))), "its input changed"
+    monkeypatch.setattr(artifacts, "hash_code", lambda name: "other code")
+    assert not chain.is_current("01_depth", params.make(params.DepthParams, {"run": str(tmp_path), "seed": 3}))
+
+
+def test_the_chain_skips_what_is_done_and_stops_at_a_failure(tmp_path, monkeypatch):
+    ran = []
+
+    def execute(name, values):
+        ran.append(name)
+        if name == "03_augmentation":
+            raise chain.papermill.PapermillExecutionError(3, 3, "x", "ValueError", "bad", [])
+
+    monkeypatch.setattr(chain, "execute", execute)
+    make_stage(tmp_path, "01_depth")
+    values = {name: params.make(schema, {"run": str(tmp_path)}) for name, schema in params.SCHEMAS.items()}
+    assert chain.run_chain(values, "01_depth", "05_evaluation") == chain.FAILED
+    assert ran == ["02_regions", "03_augmentation"]
+    assert "purity 0.5" in chain.score_table(str(tmp_path))
+
+
+def test_two_runs_do_not_share_a_folder(tmp_path):
+    with chain.only_run(tmp_path), pytest.raises(BlockingIOError, match="another run"), chain.only_run(tmp_path):
+        pass
+
+
+def test_bare_papermill_stops_on_a_typo(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", "papermill", str(ROOT / "notebooks" / "02_regions.ipynb"), str(tmp_path / "out.ipynb"),
+         "-p", "superpixel", "3", "-p", "run", str(tmp_path / "run"), "-k", "python3", "--no-progress-bar"],
+        capture_output=True, text=True, cwd=tmp_path,
+    )  # fmt: skip
+    assert done.returncode != 0
+    assert "did you mean 'superpixels'" in done.stderr
+    assert not (tmp_path / "run").exists(), "nothing was computed"
