@@ -70,6 +70,7 @@ class DepthParams:
     fold: int = 0  # camvid: the drive that is scored, 0..2, the two others are learned from; 3: SegNet's own split
     height: int = 64  # paper: 384 (Cityscapes and KITTI)
     width: int = 128  # paper: 768 (Cityscapes), 1280 (KITTI)
+    keep_aspect: bool = False  # cut images to the shape of height x width, in place of stretching them (real data)
     train_clips: int = 16  # street: clips to learn from
     val_clips: int = 12  # street: clips to name clusters on
     test_clips: int = 24  # street: clips to report on
@@ -138,14 +139,14 @@ class RegionParams:
     depth: str = "predicted"  # predicted by 01, or truth where the data set has it
     superpixels: int = 400  # paper: 10000 at 1024 x 2048
     compactness: float = 10.0  # of SLIC: weight of position against colour (paper: 10)
-    smoothing: float = 1.0  # of SLIC: Gaussian sigma in pixels (paper: 1)
-    slic_iterations: int = 10  # scikit-image's default
-    occlusion_weight: float = 36.0  # w_ocln of eq. 3 (released code: 48 active, 36 in a comment)
-    support_weight: float = 2.5  # w_sup of eq. 3 (released code: 0 active, 2.5 in a comment)
-    bias: float = -4.0  # b of eq. 3
-    cut: float = 0.2  # edges below this weight are never a final border (released code: 0.2)
+    smoothing: float = 0.0  # of SLIC: Gaussian sigma in pixels (paper: 1, on images 16 times as wide)
+    slic_iterations: int = 10  # scikit-image's default; 3 at 384 x 768 look the same and take half the time
+    occlusion_weight: float = 12.0  # w_ocln of eq. 3 (released code: 48 or 36, for smaller superpixels)
+    support_weight: float = 640.0  # w_sup of eq. 3 (released code: 0 or 2.5, heights in units of another sky)
+    bias: float = -4.0  # b of eq. 3 (released code: -4)
+    cut: float = 0.04  # edges below this weight are never a final border (released code: 0.2)
     trials: int = 1  # Infomap runs per level; the best codelength wins
-    min_inverse_depth: float = 0.005  # share of the largest value; farther is pulled in (released code: 0.005)
+    min_inverse_depth: float = 0.03  # share of the largest value; farther is pulled in (released code: 0.005 of 1)
     expect: bool = _how(True)  # as in 01
 
     def __post_init__(self) -> None:
@@ -242,14 +243,16 @@ class EvaluationParams:
     """05_evaluation: from prototypes to named classes and scores (CPCDR sec. 3.5)."""
 
     run: str = "tiny"
-    seed: int = 0  # of k-means in the floor
+    seed: int = 0  # of k-means in the floor, and of the ceiling
     device: str = _how("auto")
+    upstream: str = ""  # another run whose 01 to 04 are scored; empty = this run
     split: str = "val"  # the frames that are scored
     match_split: str = "val"  # the labelled frames that give the clusters their names
     clusters: int = 0  # 0 = as many as there are classes
     represent: str = "prototypes"  # what is clustered: prototypes (paper), or members = mean embedding of each
     linkage: str = "average"  # paper: average
     position_weight: float = 1.0  # of the floor: k-means on Lab colour and position
+    ceiling_steps: int = 0  # train the same network with labels, this long, as an upper mark; 0 = do not
     pictures: int = 6  # frames shown
     expect: bool = _how(True)
 

@@ -144,6 +144,22 @@ def resize_map(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return values[rows[:, None], columns]
 
 
+def find_window(shape: tuple[int, int], size: tuple[int, int], keep_aspect: bool) -> tuple[slice, slice]:
+    """The part of a stored image that is used: all of it, or the largest centred part of the shape of `size`.
+
+    Args:
+        shape, size: (H, W) of the stored image and of the data set.
+    Returns:
+        Rows and columns.
+    """
+    if not keep_aspect:
+        return slice(0, shape[0]), slice(0, shape[1])
+    height = min(shape[0], round(shape[1] * size[0] / size[1]))
+    width = min(shape[1], round(shape[0] * size[1] / size[0]))
+    top, left = (shape[0] - height) // 2, (shape[1] - width) // 2
+    return slice(top, top + height), slice(left, left + width)
+
+
 def find_root(data_root: str, folder: str, help_text: str) -> Path:
     """The folder of one data set below the downloads.
 

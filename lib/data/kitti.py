@@ -1,0 +1,237 @@
+"""KITTI video: raw drives (rectified, "sync") and the odometry sequences, with calibration, poses and velodyne depth.
+
+Raw: date/drive/image_02/data, date/calib_*.txt, drive/oxts, drive/velodyne_points. Odometry: sequences/NN/image_2,
+or image_0 where only the grey camera was fetched, calib.txt, times.txt, velodyne, and poses/NN.txt. Images may be png
+or jpg. Everything but images and calibration may be missing: no times means 10 Hz, no poses or scans None.
+
+The whole image, about 3.3 times as wide as high, is stretched to (height, width), however odd that makes it look, or
+with `keep_aspect` its middle part of that shape is taken; the intrinsics follow. A gap in the frame numbers begins a
+new clip. Splits: raw "test" are the 28 drives that Eigen et al.'s test frames come from; odometry "test" are 09 and 10 (as Monodepth2) and 11 to 21 (no poses published).
+World coordinates are those of the first frame's camera (odometry: of the left grey one), in metres.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from scipy.spatial.transform import Rotation
+
+from ..camera import crop_intrinsics, resize_intrinsics
+from . import Dataset, Frame, find_root, find_window, read_image, resize_image
+
+RATE = 10.0  # frames a second
+EARTH_RADIUS = 6378137.0  # metres, as KITTI's raw data development kit
+MIN_DEPTH = 0.1  # metres; nearer points lie behind the camera or on the car
+EIGEN_TEST = {  # date: drives
+    "2011_09_26": "2 9 13 20 23 27 29 36 46 48 52 56 59 64 84 86 93 96 101 106 117",
+    "2011_09_28": "2",
+    "2011_09_29": "71",
+    "2011_09_30": "16 18 27",
+    "2011_10_03": "27 47",
+}
+
+
+@dataclass
+class Drive:
+    """One recording: where its files lie and how its camera is mounted."""
+
+    folder: Path
+    split: str
+    images: dict[int, Path]  # by frame number
+    times: list[float]  # seconds, by frame number; empty = 10 Hz
+    projection: np.ndarray  # pixels of the stored image from the rectified left grey camera's frame. (3, 4)
+    rectified_from_velodyne: np.ndarray | None  # (4, 4)
+    scans: str  # path of a scan, to be formatted with its number
+
+    def __post_init__(self) -> None:
+        self.name, self.shape = self.folder.name, read_image(next(iter(self.images.values()))).shape[:2]
+        if self.times and len(self.times) <= max(self.images):
+            raise ValueError(f"{self.folder} has {len(self.times)} times for a frame {max(self.images)}: get it again")
+        self.camera_from_rectified = np.eye(4)  # a shift along the baseline
+        self.camera_from_rectified[:3, 3] = np.linalg.solve(self.projection[:, :3], self.projection[:, 3])
+        self.window = find_window(self.shape, self.shape, keep_aspect=False)
+
+    def crop(self, size: tuple[int, int]) -> None:
+        """From now on use the middle part of the shape of `size` (H, W) only."""
+        self.window = rows, columns = find_window(self.shape, size, keep_aspect=True)
+        self.shape = (rows.stop - rows.start, columns.stop - columns.start)
+        shift = torch.eye(3, dtype=torch.float64)
+        self.projection = crop_intrinsics(shift, rows.start, columns.start).numpy() @ self.projection
+
+
+class _Kitti(Dataset):
+    """Both layouts; each adds `_open_drive` and `_load_poses` (camera_from_world by frame number).
+
+    Raises:
+        FileNotFoundError: no folder, no images, no calibration; says where to get them.
+        ValueError: calibration, times or a scan cut short.
+    """
+
+    pattern: str  # of a drive's folder below `name`
+    cameras: tuple[str, ...]  # image folders, the first that has images
+    help: str  # where to get the data
+
+    def __init__(self, params: Any) -> None:
+        self.size = (params.height, params.width)
+        self._at: dict[str, tuple[Drive, int]] = {}
+        self._poses: dict[str, dict[int, np.ndarray]] = {}
+        self._frames = []
+        root = find_root(params.data_root, self.name, self.help)
+        for folder in sorted(root.glob(self.pattern)):
+            found = [(camera, images) for camera in self.cameras if (images := _find_images(folder / camera))]
+            if found:
+                drive = self._open_drive(folder, *found[0])
+                if params.keep_aspect:
+                    drive.crop(self.size)
+                self._frames += self._make_frames(drive)
+        if not self._frames:
+            raise FileNotFoundError(f"no images {self.pattern}/{self.cameras[0]}/* in {root}. {self.help}")
+
+    def _make_frames(self, drive: Drive) -> Iterator[Frame]:
+        matrix = resize_intrinsics(torch.from_numpy(drive.projection[:, :3].copy()), drive.shape, self.size).numpy()
+        clip, start, part = "", 0.0, 0
+        for number in drive.images:
+            time = drive.times[number] if drive.times else number / RATE
+            if number - 1 not in drive.images:
+                part += 1
+                clip, start = drive.name + (f"_part{part}" if part > 1 else ""), time
+            frame = Frame(f"{drive.name}/{number:06d}", clip, drive.split, time - start, matrix)
+            self._at[frame.id] = drive, number
+            yield frame
+
+    def _read_numbers(self, path: Path, *keys: str) -> list[np.ndarray]:
+        """The entries `keys` of a calibration file of 'key: numbers' lines."""
+        if not path.is_file():
+            raise FileNotFoundError(f"missing calibration {path}. {self.help}")
+        lines = dict(line.split(":", 1) for line in path.read_text().splitlines() if ":" in line)
+        if missing := [key for key in keys if key not in lines]:
+            raise ValueError(f"{path} has no line '{missing[0]}:': it is cut short or another file. {self.help}")
+        return [np.array(lines[key].split(), float) for key in keys]
+
+    def image(self, frame: Frame) -> np.ndarray:
+        drive, number = self._at[frame.id]
+        return resize_image(read_image(drive.images[number])[drive.window], self.size)
+
+    def depth(self, frame: Frame) -> np.ndarray | None:
+        drive, number = self._at[frame.id]
+        path = Path(drive.scans.format(number))
+        if drive.rectified_from_velodyne is None or not path.is_file():
+            return None
+        scan = np.fromfile(path, np.float32)
+        if scan.size == 0 or path.stat().st_size % 16:
+            raise ValueError(f"{path} is cut short ({path.stat().st_size} bytes): copy or download it again")
+        points = np.c_[scan.reshape(-1, 4)[:, :3], np.ones(scan.size // 4)] @ drive.rectified_from_velodyne.T
+        return rasterize_depth(points @ drive.projection.T, drive.shape, self.size)
+
+    def camera_from_world(self, frame: Frame) -> np.ndarray | None:
+        drive, number = self._at[frame.id]
+        if drive.name not in self._poses:
+            self._poses[drive.name] = self._load_poses(drive)
+        return self._poses[drive.name].get(number)
+
+
+class KittiRaw(_Kitti):
+    """Synced raw drives, left colour camera."""
+
+    name, pattern, cameras = "kitti_raw", "*/*_sync", ("image_02/data",)
+    help = "Get synced drives and their date's calibration from cvlibs.net/datasets/kitti/raw_data.php"
+
+    def _open_drive(self, folder: Path, camera: str, images: dict[int, Path]) -> Drive:
+        projection, rotation = self._read_numbers(folder.parent / "calib_cam_to_cam.txt", "P_rect_02", "R_rect_00")
+        velodyne, stamps = folder.parent / "calib_velo_to_cam.txt", folder / "image_02" / "timestamps.txt"
+        rectified = _rigid(rotation) @ _rigid(*self._read_numbers(velodyne, "R", "T")) if velodyne.is_file() else None
+        lines = stamps.read_text().splitlines() if stamps.is_file() else []
+        times = [datetime.fromisoformat(line[:26]).timestamp() for line in lines]
+        date, number = folder.name[:10], folder.name[17:21].lstrip("0")
+        split = "test" if number in EIGEN_TEST.get(date, "").split() else "train"
+        scans = str(folder / "velodyne_points" / "data" / "{:010d}.bin")
+        return Drive(folder, split, images, times, projection.reshape(3, 4), rectified, scans)
+
+    def _load_poses(self, drive: Drive) -> dict[int, np.ndarray]:
+        paths = {n: drive.folder / "oxts" / "data" / f"{n:010d}.txt" for n in drive.images}
+        oxts = {n: np.loadtxt(path)[:6] for n, path in paths.items() if path.is_file()}
+        if not oxts or drive.rectified_from_velodyne is None:
+            return {}
+        velodyne_from_imu = _rigid(*self._read_numbers(drive.folder.parent / "calib_imu_to_velo.txt", "R", "T"))
+        camera_from_imu = drive.camera_from_rectified @ drive.rectified_from_velodyne @ velodyne_from_imu
+        map_from_imu = poses_from_oxts(oxts)
+        map_from_world = map_from_imu[min(oxts)] @ np.linalg.inv(camera_from_imu)
+        return {n: camera_from_imu @ np.linalg.inv(pose) @ map_from_world for n, pose in map_from_imu.items()}
+
+
+class KittiOdometry(_Kitti):
+    """Odometry sequences, left colour camera, else left grey camera."""
+
+    name, pattern, cameras = "kitti_odometry", "sequences/*", ("image_2", "image_0")
+    help = "Get the odometry images, calibration and poses from cvlibs.net/datasets/kitti/eval_odometry.php"
+
+    def _open_drive(self, folder: Path, camera: str, images: dict[int, Path]) -> Drive:
+        (projection,) = self._read_numbers(folder / "calib.txt", f"P{camera[-1]}")
+        rectified, stamps = None, folder / "times.txt"
+        if (folder / "velodyne").is_dir():
+            (matrix,) = self._read_numbers(folder / "calib.txt", "Tr")
+            rectified = _rigid(matrix.reshape(3, 4)[:, :3], matrix.reshape(3, 4)[:, 3])
+        times = [float(line) for line in stamps.read_text().split()] if stamps.is_file() else []
+        split, scans = "train" if folder.name < "09" else "test", str(folder / "velodyne" / "{:06d}.bin")
+        return Drive(folder, split, images, times, projection.reshape(3, 4), rectified, scans)
+
+    def _load_poses(self, drive: Drive) -> dict[int, np.ndarray]:
+        path = drive.folder.parent.parent / "poses" / f"{drive.name}.txt"
+        rows = np.loadtxt(path).reshape(-1, 3, 4) if path.is_file() else []
+        poses = [np.linalg.inv(_rigid(row[:, :3], row[:, 3])) for row in rows]
+        return {n: drive.camera_from_rectified @ pose for n, pose in enumerate(poses)}
+
+
+def rasterize_depth(projected: np.ndarray, shape: tuple[int, int], size: tuple[int, int]) -> np.ndarray:
+    """Depth of projected points as a sparse map.
+
+    Of the points in one pixel of the stored image the nearest is kept (it hides the others); of these, each pixel
+    at `size` takes the one closest to its centre, which favours neither near nor far.
+
+    Args:
+        projected: (u z, v z, z), u and v in pixels of the stored image, z in metres. (N, 3)
+        shape, size: (H, W) of the stored image and of the result.
+    Returns:
+        Metres, 0 = no point. (H, W) float32
+    """
+    front = projected[projected[:, 2] > MIN_DEPTH]
+    pixels = np.rint(front[:, :2] / front[:, 2:]).astype(int)[:, ::-1]
+    inside = ((pixels >= 0) & (pixels < shape)).all(axis=1)
+    pixels, z = pixels[inside], front[inside, 2]
+    order = np.argsort(-z, kind="stable")  # of several writes to a pixel the last one stands
+    full, depth = np.zeros(shape, np.float32), np.zeros(size, np.float32)
+    full[tuple(pixels[order].T)] = z[order]
+    pixels = np.argwhere(full)
+    exact = (pixels + 0.5) * size / shape - 0.5
+    target = np.rint(exact).astype(int).clip(0, np.array(size) - 1)
+    order = np.argsort(-((exact - target) ** 2).sum(axis=1), kind="stable")
+    depth[tuple(target[order].T)] = full[tuple(pixels[order].T)]
+    return depth
+
+
+def poses_from_oxts(oxts: dict[int, np.ndarray]) -> dict[int, np.ndarray]:
+    """map_from_imu from latitude, longitude (degrees), altitude (metres), roll, pitch, yaw (radians), by frame number.
+
+    Mercator projection at the first frame's latitude, as KITTI's development kit: x east, y north, z up, metres.
+    """
+    scale = np.cos(np.radians(oxts[min(oxts)][0])) * EARTH_RADIUS
+    poses = {}
+    for number, (latitude, longitude, altitude, roll, pitch, yaw) in oxts.items():
+        north = scale * np.log(np.tan(np.radians(90 + latitude) / 2))
+        attitude = Rotation.from_euler("ZYX", [yaw, pitch, roll]).as_matrix()
+        poses[number] = _rigid(attitude, (scale * np.radians(longitude), north, altitude))
+    return poses
+
+
+def _find_images(folder: Path) -> dict[int, Path]:
+    return {int(p.stem): p for p in sorted(folder.glob("*")) if p.suffix in (".png", ".jpg") and p.stem.isdigit()}
+
+
+def _rigid(rotation: np.ndarray, translation: np.ndarray | float = 0.0) -> np.ndarray:
+    matrix = np.eye(4)
+    matrix[:3, :3], matrix[:3, 3] = rotation.reshape(3, 3), translation
+    return matrix

@@ -1,0 +1,195 @@
+"""Generated streets with exact ground truth: the exam `street-v1`."""
+
+import hashlib
+import json
+import os
+import tempfile
+import zipfile
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+import numpy as np
+
+VERSION = "street-v1"
+CLASSES = (0, 1, 2, 3, 4, 5, 7, 8, 9, 10, 11, 13)  # Cityscapes train ids that occur
+
+
+@dataclass(frozen=True)
+class StreetCamera:
+    """The camera: horizontal field of view in degrees (20 to 110), height above the road in metres."""
+
+    field_of_view: float = 80.0
+    height: float = 1.6
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One drive of T frames with its ground truth. Camera axes: x right, y down, z forward; metres.
+
+    images (T, H, W, 3) uint8 RGB; depth (T, H, W) float32 along z, inf for sky; labels (T, H, W) uint8
+    Cityscapes train ids; instances (T, H, W) uint16, one id per thing and clip, 0 = ground and sky;
+    intrinsics (3, 3) in pixels; camera_from_world (T, 4, 4); world_from_instance (T, I+1, 4, 4), the rigid
+    pose of each thing at each frame, identity for id 0 and for what never moves.
+    """
+
+    images: np.ndarray
+    depth: np.ndarray
+    labels: np.ndarray
+    instances: np.ndarray
+    intrinsics: np.ndarray
+    camera_from_world: np.ndarray
+    world_from_instance: np.ndarray
+
+    def moving(self, t: int) -> np.ndarray:
+        """Pixels on things in motion at frame t: between t and t + 1, at the last frame between t - 1 and t. (H, W)"""
+        t = self._frame(t)
+        a, b = (t, t + 1) if t + 1 < len(self.images) else (max(t - 1, 0), t)
+        moves = np.abs(self.world_from_instance[b] - self.world_from_instance[a]).max((1, 2)) > 1e-9
+        return moves[self.instances[t]]
+
+    def motion(self, t: int) -> np.ndarray:
+        """World displacement in metres of what each pixel sees, from frame t to t + 1; 0 where static. (H, W, 3)
+
+        Raises:
+            ValueError: t is the last frame or beyond.
+        """
+        t = self._frame(t)
+        if t + 1 >= len(self.images):
+            raise ValueError(f"frame {t} is the clip's last: motion needs the next frame, ask for one more frame")
+        step = self.world_from_instance[t + 1] @ np.linalg.inv(self.world_from_instance[t]) - np.eye(4)
+        points, moving = self.points(t), self.moving(t)
+        out = np.zeros_like(points)
+        move = step[self.instances[t][moving]]
+        out[moving] = np.einsum("nij,nj->ni", move[:, :3, :3], points[moving]) + move[:, :3, 3]
+        return out.astype(np.float32)
+
+    def points(self, t: int) -> np.ndarray:
+        """World coordinates in metres of what each pixel sees, nan for sky. (H, W, 3) float64"""
+        t = self._frame(t)
+        height, width = self.depth.shape[1:]
+        v, u = np.mgrid[:height, :width]
+        rays = np.stack([u, v, np.ones_like(u)], -1) @ np.linalg.inv(self.intrinsics).T
+        depth = np.where(np.isfinite(self.depth[t]), self.depth[t], np.nan)
+        pose = np.linalg.inv(self.camera_from_world[t])
+        return (rays * depth[..., None]) @ pose[:3, :3].T + pose[:3, 3]
+
+    def _frame(self, t):
+        if not -len(self.images) <= t < len(self.images):
+            raise ValueError(f"frame {t} is outside this clip of {len(self.images)} frames")
+        return t % len(self.images)
+
+
+def make_clip(
+    split: str, index: int, frames: int, height: int, width: int, camera: StreetCamera = StreetCamera()
+) -> Clip:
+    """Render clip `index` of a split: a pure function of its arguments.
+
+    Args:
+        split: "train", "val" or "test": disjoint worlds.
+        index: number of the clip, from 0.
+        frames: T, at 10 frames a second; frame t does not depend on it.
+        height, width: picture size in pixels, at least 16.
+
+    Raises:
+        ValueError: unknown split, negative index, or a size or camera out of range.
+    """
+    from .motion import SECONDS, camera_poses, drive, thing_poses
+    from .render import render
+    from .style import make_style
+    from .world import make_world
+
+    _check(split, index, frames, height, width, camera)
+    style = make_style(split, index)
+    z = drive(style, frames)
+    reach = z[-1] + style.speed * 1.15 * frames * SECONDS + 180
+    world = make_world(style, z[-1] + 180, reach)
+    focal = width / 2 / np.tan(np.radians(camera.field_of_view) / 2)
+    intrinsics = np.array([[focal, 0, (width - 1) / 2], [0, focal, (height - 1) / 2], [0, 0, 1]])
+    world_from_camera = camera_poses(style, world.road, z, camera.height)
+    poses = thing_poses(world.movers, world.count, world.road, z)
+    rendered = [render(world, poses[t], world_from_camera[t], intrinsics, (height, width), t) for t in range(frames)]
+    return Clip(*(np.stack(a) for a in zip(*rendered)), intrinsics, np.linalg.inv(world_from_camera), poses)
+
+
+def _check(split, index, frames, height, width, camera):
+    if split not in ("train", "val", "test"):
+        raise ValueError(f"unknown split {split!r}: choose train, val or test")
+    if index < 0 or frames < 1:
+        raise ValueError(f"clip {index} with {frames} frames: the index starts at 0, a clip has at least 1 frame")
+    if height < 16 or width < 16:
+        raise ValueError(f"pictures of {height}x{width} pixels are too small: use at least 16x16")
+    if not (20 <= camera.field_of_view <= 110 and 0.5 <= camera.height <= 4):
+        raise ValueError(f"{camera}: field_of_view must be 20 to 110 degrees, height 0.5 to 4 metres")
+
+
+def load_clip(
+    split: str,
+    index: int,
+    frames: int,
+    height: int,
+    width: int,
+    camera: StreetCamera = StreetCamera(),
+    cache: Path | None = None,
+) -> Clip:
+    """`make_clip`, kept as one file under cache/street-v1; made again only if absent, truncated or of another key.
+
+    Without a cache folder the clip is made and not kept.
+
+    Raises:
+        ValueError: as make_clip.
+    """
+    _check(split, index, frames, height, width, camera)
+    if cache is None:
+        return make_clip(split, index, frames, height, width, camera)
+    key = json.dumps([VERSION, split, index, frames, height, width, asdict(camera)])
+    folder = Path(cache) / VERSION / f"{height}x{width}_{camera.field_of_view:g}deg_{camera.height:g}m" / split
+    path = folder / f"{index:04d}_{frames}_{hashlib.sha256(key.encode()).hexdigest()[:8]}.npz"
+    clip = _read(path, key)
+    if clip is None:
+        clip = make_clip(split, index, frames, height, width, camera)
+        _write(path, key, clip)
+    return clip
+
+
+def _read(path, key):
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            if str(stored["key"]) != key:
+                return None
+            return Clip(*(stored[f.name] for f in fields(Clip)))
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        return None
+
+
+def _write(path, key, clip):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, aside = tempfile.mkstemp(dir=path.parent, suffix=".part")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            np.savez(file, key=np.array(key), **{f.name: getattr(clip, f.name) for f in fields(Clip)})
+        os.replace(aside, path)
+    except BaseException:
+        os.unlink(aside)
+        raise
+
+
+def load_clips(
+    split: str,
+    count: int,
+    frames: int,
+    height: int,
+    width: int,
+    camera: StreetCamera = StreetCamera(),
+    cache: Path | None = None,
+    workers: int = 1,
+) -> list[Clip]:
+    """Clips 0 to count - 1 of a split, from the cache or rendered by `workers` processes.
+
+    Raises:
+        ValueError: as make_clip.
+    """
+    from joblib import Parallel, delayed
+
+    _check(split, 0, frames, height, width, camera)
+    job = delayed(load_clip)
+    return Parallel(n_jobs=workers)(job(split, i, frames, height, width, camera, cache=cache) for i in range(count))
