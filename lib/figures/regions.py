@@ -1,0 +1,135 @@
+"""Pictures of notebook 02: the four steps of the paper's Figure 4, the scores, and where grouping fails."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+from skimage.segmentation import find_boundaries
+
+from ..data.labels import IGNORE
+from ..regions import Graph
+from ..superpixels import average
+from . import WIDTH, blend, color_depth, color_regions, image_grid, image_row, new_figure, show_image
+
+WEAK, STRONG = "#e31a1c", "#9ecae1"  # told apart by lightness as well
+OCCLUSION, SUPPORT = "#ff9e1b", "#00d5ff"
+DRAWN = 480  # pixels; pictures are enlarged to about this width, so that outlines are thin
+SCORES = ("purity", "asa", "boundary_recall", "under_segmentation")
+
+
+def outline(image: np.ndarray, ids: np.ndarray, color: Sequence[int] = (255, 230, 0)) -> np.ndarray:
+    """The image enlarged, with the borders between ids one pixel wide. (H, W, 3), (H, W) -> (zH, zW, 3) uint8"""
+    zoom = max(1, round(DRAWN / ids.shape[1]))
+    big, big_ids = (array.repeat(zoom, axis=0).repeat(zoom, axis=1) for array in (image, ids))
+    big[find_boundaries(big_ids, mode="inner")] = color
+    return big
+
+
+def _find_centers(graph: Graph) -> np.ndarray:
+    """Column and row of the middle of each superpixel. (S, 2)"""
+    rows, columns = np.indices(graph.superpixels.shape)
+    return average(np.stack([columns, rows], axis=-1), graph.superpixels)
+
+
+def draw_superpixels(image: np.ndarray, inverse_depth: np.ndarray, superpixels: np.ndarray) -> Figure:
+    """Step (a): image and depth under the outlines of the superpixels."""
+    pictures = [outline(image, superpixels), outline(color_depth(inverse_depth), superpixels, (255, 255, 255))]
+    return image_row(pictures, ["(a) superpixels follow colour ...", "... and stand for depth (bright = near)"])
+
+
+def draw_nodes(graph: Graph) -> Figure:
+    """What each superpixel knows: distance, height above the camera, how far its surface faces up."""
+    figure = new_figure(WIDTH, 2.5)
+    height, up = graph.positions[:, 1], graph.normals[:, 1]
+    values = {"z (logarithm)": np.log(graph.positions[:, 2]), "height, camera = 0": height, "upward normal": up}
+    for axes, (title, value), name in zip(figure.subplots(1, 3), values.items(), ("cividis_r", "PuOr", "PuOr")):
+        reach = np.percentile(np.abs(value), 90)
+        limits = {"vmin": -reach, "vmax": reach} if name == "PuOr" else {}
+        show_image(axes, value[graph.superpixels], title, cmap=name, **limits)
+        figure.colorbar(axes.images[0], ax=axes, location="bottom", shrink=0.7, aspect=30)
+    return figure
+
+
+def draw_boundaries(image: np.ndarray, graph: Graph, occlusion: int, support: int) -> Figure:
+    """Step (b): two edges, in the image and among all superpixels seen from the side.
+
+    Args:
+        occlusion, support: numbers of an edge with a large D_ocln and of one with a large D_sup.
+    """
+    figure = new_figure(WIDTH, 3.0)
+    left, right = figure.subplots(1, 2)
+    picture, (z, height) = outline(image, graph.superpixels, (200, 200, 200)), graph.positions[:, [2, 1]].T
+    zoom = picture.shape[1] // image.shape[1]
+    dots = right.scatter(z, height, c=graph.normals[:, 1], s=9, cmap="PuOr", vmin=-1, vmax=1)
+    figure.colorbar(dots, ax=right, label="upward normal")
+    for edge, color, name in ((occlusion, OCCLUSION, "occlusion"), (support, SUPPORT, "support")):
+        ends = graph.edges[edge]
+        inside = np.isin(graph.superpixels, ends).repeat(zoom, axis=0).repeat(zoom, axis=1)
+        picture[inside] = blend(picture, np.array(to_rgb(color)) * 255, 0.75)[inside]
+        right.plot(z[ends], height[ends], "o-", color=color, markeredgecolor="black", label=name)
+    show_image(left, picture, "(b) two neighbours across an occlusion, two across a support")
+    right.set(xlabel="z", ylabel="height", xscale="log", title="The same, seen from the side")
+    right.legend(loc="lower left", fontsize=8)
+    return figure
+
+
+def _draw_edges(axes, image: np.ndarray, graph: Graph, weights: np.ndarray, cut: float) -> None:
+    ends = _find_centers(graph)[graph.edges]  # (E, 2, 2)
+    show_image(axes, blend(image, np.zeros_like(image), 0.5), "(c) weak edges, W >= cut, in red")
+    for chosen, color in ((weights < cut, STRONG), (weights >= cut, WEAK)):
+        gaps = np.full((chosen.sum(), 1, 2), np.nan)  # one broken line is drawn much faster than many lines
+        axes.plot(*np.concatenate([ends[chosen], gaps], axis=1).reshape(-1, 2).T, color=color, lw=0.9)
+
+
+def draw_grouping(image: np.ndarray, graph: Graph, weights: np.ndarray, cut: float, regions: np.ndarray) -> Figure:
+    """Steps (c) and (d): the weighted graph, and the communities that become regions."""
+    figure = new_figure(WIDTH, 0.25 + WIDTH / 2 * image.shape[0] / image.shape[1])
+    left, right = figure.subplots(1, 2)
+    _draw_edges(left, image, graph, weights, cut)
+    picture = outline(blend(image, color_regions(regions), 0.55), regions, (255, 255, 255))
+    show_image(right, picture, f"(d) {regions.max()} coherent depth regions")
+    return figure
+
+
+def draw_weights(weights: np.ndarray, cut: float, across: np.ndarray | None = None) -> Figure:
+    """How often which weight occurs; `across`: does the edge join two classes? (E,)"""
+    figure = new_figure(WIDTH, 2.4)
+    axes = figure.subplots()
+    groups = [weights] if across is None else [weights[~across], weights[across]]
+    names = ["all edges"] if across is None else ["both ends of one class", "ends of two classes"]
+    axes.hist(groups, bins=40, range=(0, 1), label=names, color=["#31688e", "#fdae61"][: len(groups)], log=True)
+    axes.axvline(cut, color=WEAK, lw=1, label="cut")
+    axes.set(xlabel="W, how likely an edge crosses a boundary", ylabel="edges", title="Most edges hold firmly")
+    axes.legend(fontsize=8)
+    return figure
+
+
+def draw_candidates(image: np.ndarray, candidates: Sequence[np.ndarray], names: Sequence[str]) -> Figure:
+    """The same number of regions, cut in different ways."""
+    return image_row([outline(image, ids) for ids in candidates], names)
+
+
+def draw_scores(scores: dict[str, float]) -> Figure:
+    """Ours beside the baselines, mean over frames."""
+    figure = new_figure(WIDTH, 2.6)
+    axes, place = figure.subplots(), np.arange(len(SCORES))
+    bars = (("", "depth regions", "#31688e"), ("slic_", "plain SLIC", "#fdae61"), ("grid_", "grid", "#cccccc"))
+    for shift, (prefix, name, color) in enumerate(bars):
+        axes.bar(place + (shift - 1) * 0.27, [scores[prefix + s] for s in SCORES], 0.25, color=color, label=name)
+    axes.set_xticks(place, [s.replace("_", " ") + (" (low is good)" if s == SCORES[-1] else "") for s in SCORES])
+    axes.set_title("At the same number of regions a frame")
+    axes.legend(fontsize=8)
+    return figure
+
+
+def draw_failures(images: Sequence[np.ndarray], regions: Sequence[np.ndarray], labels: Sequence[np.ndarray]) -> Figure:
+    """Regions of some frames; pixels whose class is not the commonest of their region in red."""
+    rows = []
+    for image, ids, truth in zip(images, regions, labels):
+        counts = np.bincount(
+            ids.ravel().astype(int) * 256 + truth.ravel(), minlength=(int(ids.max()) + 1) * 256
+        ).reshape(-1, 256)
+        wrong = (counts[:, :IGNORE].argmax(axis=1)[ids] != truth) & (truth != IGNORE)
+        rows.append(outline(np.where(wrong[..., None], np.array([227, 26, 28], np.uint8), image // 2 + 80), ids))
+    return image_grid([rows[i : i + 3] for i in range(0, len(rows), 3)], ["Red: not its region's commonest class"])

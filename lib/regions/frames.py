@@ -1,0 +1,90 @@
+"""Every frame of a data set through the grouping, one process each, saved as it is made."""
+
+import time
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..artifacts import Artifact, Stage, read_inverse_depth
+from ..camera import intrinsics_from_field_of_view
+from ..data import Dataset, Frame, read_map
+from .grouping import Graph, build_graph, group_regions
+from .metrics import cut_grid, cut_slic, score_regions
+
+FARTHEST = 1e6  # metres; stands for the sky's infinite depth, so that its inverse is small but not "no value"
+
+
+def read_inverse_depth_of(frame: Frame, dataset: Dataset, depth: Artifact, source: str) -> np.ndarray:
+    """Inverse depth of a frame; 0 = no value. (H, W) float32
+
+    Args:
+        depth: the finished 01.
+        source: predicted (by 01), or truth, the data set's own.
+    Raises:
+        ValueError: truth was asked for and the data set has none for this frame.
+    """
+    if source == "predicted":
+        return read_inverse_depth(depth.path(f"inverse_depth/{frame.id}.png"), depth.about["inverse_depth_largest"])
+    truth = dataset.depth(frame)
+    if truth is None:
+        raise ValueError(f"{dataset.name} has no true depth of {frame.id}: set depth = 'predicted'")
+    return np.where(truth > 0, 1 / np.clip(truth, 1 / FARTHEST, FARTHEST), 0).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class FrameGrouper:
+    """Callable on a frame, sent to other processes: groups it, saves regions/<frame id>.png, scores it.
+
+    A map that an interrupted attempt with the same parameters, inputs and code left is read instead of made again.
+    """
+
+    dataset: Dataset
+    depth: Artifact
+    stage: Stage
+
+    def intrinsics(self, frame: Frame) -> np.ndarray:
+        """The frame's calibration, or the field of view that notebook 01 assumed. (3, 3)"""
+        if frame.intrinsics is not None:
+            return frame.intrinsics
+        return intrinsics_from_field_of_view(self.depth.params.field_of_view, *self.dataset.size).numpy()
+
+    def inverse_depth(self, frame: Frame) -> np.ndarray:
+        """What notebook 01 predicted, or the data set's own, as `params.depth` says; 0 = no value. (H, W) float32"""
+        return read_inverse_depth_of(frame, self.dataset, self.depth, self.stage.params.depth)
+
+    def graph(self, frame: Frame) -> Graph:
+        """The frame as a weighted graph's ingredients, for a closer look."""
+        return build_graph(
+            self.dataset.image(frame), self.inverse_depth(frame), self.intrinsics(frame), self.stage.params
+        )
+
+    def __call__(self, frame: Frame) -> dict[str, float]:
+        """Scores under the names of metrics.json, those of the baselines as slic_... and grid_... ."""
+        params, name = self.stage.params, f"regions/{frame.id}.png"
+        image = self.dataset.image(frame)
+        row = {}
+        if self.stage.has(name):
+            regions = read_map(self.stage.path(name))
+        else:
+            inverse_depth = self.inverse_depth(frame)
+            started = time.perf_counter()
+            regions = group_regions(image, inverse_depth, self.intrinsics(frame), params)
+            row["seconds_per_frame"] = time.perf_counter() - started
+            self.stage.save_image(name, regions)
+        row["regions_per_frame"] = int(regions.max())
+        labels = self.dataset.labels(frame) if frame.labelled else None
+        if labels is None:
+            return row
+        instances = self.dataset.instances(frame)
+        slic = cut_slic(image, int(regions.max()), params.compactness, params.smoothing)
+        candidates = {"": regions, "slic_": slic, "grid_": cut_grid(image.shape[:2], int(regions.max()))}
+        for prefix, candidate in candidates.items():
+            scores = score_regions(candidate, labels, instances) | {"regions_per_frame": int(candidate.max())}
+            row |= {prefix + key: value for key, value in scores.items()}
+        return row
+
+
+def average_rows(rows: list[dict[str, float]]) -> dict[str, float | None]:
+    """Mean of every score over the frames that have it; None where no frame has."""
+    keys = dict.fromkeys(key for row in rows for key in row)
+    return {key: float(np.mean([row[key] for row in rows if key in row])) for key in keys}
