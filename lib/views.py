@@ -1,0 +1,245 @@
+"""Whole-image views of composites, where each of their pixels comes from, and positives (CPCDR sec. 3.3-3.4).
+
+All maps here scale, shift and mirror along the axes. A (..., 2, 3) matrix `a_from_b` takes pixels (x, y) of b to
+those of a; pixel (0, 0) is the centre of the top-left pixel, and the pixel nearest to x is floor(x + 0.5).
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .params import AugmentationParams
+
+LUMA = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601
+YIQ = np.array([LUMA, [0.595716, -0.274453, -0.321263], [0.211456, -0.522591, 0.311135]])  # hue turns I against Q
+BLUR_SIGMA = (0.1 / 384, 2.0 / 384)  # share of the image height (released code: 0.1 to 2 pixels of 384 rows)
+Positives = tuple[np.ndarray, np.ndarray, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Item:
+    """Views of composites and where all their pixels come from. V views of M sources, P pastes.
+
+    A *placement* is a picture put into a view: row k < V of the tables is the background of view k, row V - 1 + i is
+    paste i = 1..P.
+
+    images: (V, H, W, 3) uint8
+    pastes: paste shown by each pixel, 0 = background. (V, H, W) uint16
+    source, view: source image of each placement, and the view it is in. (V + P,)
+    region: region of each placement, counted over all sources from 1; 0 for backgrounds. (V + P,)
+    view_from_source, source_from_view: maps of each placement. (V + P, 2, 3)
+    source_regions: regions of each source, 0 = none. (M, H, W)
+    first_region: region r of source m is region first_region[m] + r of the item; last the total. (M + 1,)
+    """
+
+    images: np.ndarray
+    pastes: np.ndarray
+    source: np.ndarray
+    view: np.ndarray
+    region: np.ndarray
+    view_from_source: np.ndarray
+    source_from_view: np.ndarray
+    source_regions: np.ndarray
+    first_region: np.ndarray
+
+
+def make_maps(scale_x: np.ndarray, scale_y: np.ndarray, shift_x: np.ndarray, shift_y: np.ndarray) -> np.ndarray:
+    """Maps (x, y) -> (scale_x x + shift_x, scale_y y + shift_y). Four (N,) -> (N, 2, 3) float64"""
+    maps = np.zeros((len(scale_x), 2, 3))
+    maps[:, 0, 0], maps[:, 0, 2], maps[:, 1, 1], maps[:, 1, 2] = scale_x, shift_x, scale_y, shift_y
+    return maps
+
+
+def compose_maps(a_from_b: np.ndarray, b_from_c: np.ndarray) -> np.ndarray:
+    """a_from_c. Both (N, 2, 3)"""
+    a_from_c = a_from_b[..., :2] @ b_from_c
+    a_from_c[..., 2] += a_from_b[..., 2]
+    return a_from_c
+
+
+def invert_maps(a_from_b: np.ndarray) -> np.ndarray:
+    """b_from_a. (N, 2, 3)"""
+    scale_x, scale_y = a_from_b[:, 0, 0], a_from_b[:, 1, 1]
+    return make_maps(1 / scale_x, 1 / scale_y, -a_from_b[:, 0, 2] / scale_x, -a_from_b[:, 1, 2] / scale_y)
+
+
+def map_points(a_from_b: np.ndarray, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Pixels (x, y) of b in pixels of a. (..., 2, 3), (...), (...) -> (...), (...)"""
+    return a_from_b[..., 0, 0] * x + a_from_b[..., 0, 2], a_from_b[..., 1, 1] * y + a_from_b[..., 1, 2]
+
+
+def nearest(x: np.ndarray) -> np.ndarray:
+    """Index of the pixel that holds a coordinate; halves go up."""
+    return np.floor(x + 0.5).astype(np.intp)
+
+
+def draw_colors(recipe: AugmentationParams, means: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Colour jitter and graying as affine maps of RGB: brightness, contrast, saturation, hue, gray, in this order.
+
+    A linear stand-in for the released code's jitter (same ranges; there the order is random and hue turns in HSV).
+
+    Args:
+        means: colour whose gray contrast turns about, 0..255. (N, 3)
+    Returns:
+        RGB in 0..255 is taken to `map @ (r, g, b, 1)`; identity where nothing was drawn. (N, 3, 4) float64
+    """
+    count, gray = len(means), np.outer(np.ones(3), LUMA)
+    strength = np.array([recipe.brightness, recipe.contrast, recipe.saturation])
+    brightness, contrast, saturation = (1 + strength * rng.uniform(-1, 1, (count, 3))).T[..., None, None]
+    angle = 2 * np.pi * recipe.hue * rng.uniform(-1, 1, (count, 1, 1))
+    jittered, grayed = rng.random((2, count, 1, 1))
+    turn = np.linalg.inv(YIQ) @ np.array([[0, 0, 0], [0, 0, -1], [0, 1, 0]]) @ YIQ
+    hue = gray + np.cos(angle) * (np.eye(3) - gray) + np.sin(angle) * turn
+    linear = brightness * contrast * (hue @ (saturation * np.eye(3) + (1 - saturation) * gray))
+    # saturation and hue keep grays, so contrast's gray offset passes through them
+    offset = (1 - contrast) * brightness * (means @ LUMA)[:, None, None] * np.ones((3, 1))
+    colors = np.concatenate([linear, offset], axis=2)
+    colors = np.where(jittered < recipe.color_probability, colors, np.eye(3, 4))
+    return np.where(grayed < recipe.gray_probability, gray @ colors, colors)
+
+
+def draw_blurs(recipe: AugmentationParams, count: int, height: int, rng: np.random.Generator) -> np.ndarray:
+    """Standard deviation of a Gaussian blur in pixels of an image of `height` rows, 0 = none. (N,) float64"""
+    sigma = height * rng.uniform(*BLUR_SIGMA, count)
+    return np.where(rng.random(count) < recipe.blur_probability, sigma, 0.0)
+
+
+def draw_views(recipe: AugmentationParams, count: int, size: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
+    """A random enlargement, crop and flip of each composite: view_from_composite (fact sheet sec. 6).
+
+    The area grows up to `max_zoom` times, the aspect changes up to `max_stretch` times either way, and neither side
+    shrinks: a view lies wholly inside its composite. size (H, W) of both -> (N, 2, 3)
+    """
+    height, width = size
+    zoom, aspect, left, top, flip = rng.random((5, count))
+    zoom = 1 + zoom * (recipe.max_zoom - 1)
+    aspect = np.exp((2 * aspect - 1) * np.minimum(np.log(zoom), np.log(recipe.max_stretch)))
+    scale_x, scale_y = np.sqrt(zoom * aspect), np.sqrt(zoom / aspect)
+    shift_x = (scale_x - 1) * (0.5 - left * width)
+    shift_y = (scale_y - 1) * (0.5 - top * height)
+    mirrored = flip < recipe.view_flip_probability
+    shift_x = np.where(mirrored, width - 1 - shift_x, shift_x)
+    return make_maps(np.where(mirrored, -scale_x, scale_x), scale_y, shift_x, shift_y)
+
+
+def trace(item: Item, view: np.ndarray, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, ...]:
+    """What the views show at integer pixels (x, y). All arguments of one shape.
+
+    Returns:
+        placement (row of the tables of `item`), the pixel (u, v) of its source, not rounded, as two arrays, and the
+        region there, counted over all sources from 1, 0 = none.
+    """
+    placement = item.pastes[view, y, x].astype(np.intp)
+    placement = np.where(placement == 0, view, len(item.images) - 1 + placement)
+    u, v = map_points(item.source_from_view[placement], x, y)
+    region = item.region[placement]
+    rest = region == 0  # backgrounds: the source's own map says
+    source = item.source[placement[rest]]
+    # the edge of a view may be the edge of its source: rounding must not step out
+    row, column = (np.clip(nearest(at[rest]), 0, size - 1) for at, size in zip((v, u), item.pastes.shape[1:]))
+    own = item.source_regions[source, row, column].astype(np.intp)
+    region[rest] = np.where(own > 0, item.first_region[source] + own, 0)
+    return placement, u, v, region
+
+
+def map_sources(item: Item, view: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Where one view comes from: source index (H, W), source pixel (u, v) (H, W, 2), region as in `trace` (H, W)."""
+    y, x = np.indices(item.pastes.shape[1:])
+    placement, u, v, region = trace(item, np.full_like(x, view), x, y)
+    return item.source[placement], np.stack([u, v], axis=-1), region
+
+
+def _draw_points(item: Item, points_per_image: int, rng: np.random.Generator) -> Positives:
+    count, height, width = item.pastes.shape
+    x, y = rng.random((2, count * points_per_image)) * np.array([[width], [height]]) - 0.5
+    return np.repeat(np.arange(count), points_per_image), x, y
+
+
+def list_placements(item: Item) -> np.ndarray:
+    """Placements of each region: its source's backgrounds, then its pastes; -1 fills up. (regions + 1, slots)"""
+    count, sources = len(item.images), len(item.source_regions)
+    region = item.region[count:]
+    order = np.argsort(region, kind="stable")
+    slot = np.arange(len(order)) - np.searchsorted(region[order], region[order]) + count // sources
+    table = np.full((item.first_region[-1] + 1, max(slot.max(initial=0) + 1, count // sources)), -1)
+    owner = np.repeat(np.arange(sources), np.diff(item.first_region))
+    table[1:, : count // sources] = owner[:, None] + np.arange(0, count, sources)
+    table[region[order], slot] = count + order
+    return table
+
+
+def sample_pixel_positives(item: Item, points_per_image: int, rng: np.random.Generator) -> Positives:
+    """Random points and the same points wherever else the views show them (CPCDR sec. 3.4; fact sheet sec. 7).
+
+    A point goes back to its source and from there through every placement of its region, the originals included; it
+    counts where that placement is what the nearest pixel shows. Points without a counterpart are left out.
+
+    Args:
+        points_per_image: initial points a view.
+    Returns:
+        view (N,), position (x, y) in pixels of it, not rounded, (N, 2) float32, and group 0.. (N,), ascending.
+    """
+    _, height, width = item.pastes.shape
+    view, x, y = _draw_points(item, points_per_image, rng)
+    own, _, _, region = trace(item, view, nearest(x), nearest(y))
+    u, v = map_points(item.source_from_view[own], x, y)
+    slots = list_placements(item)[region]  # (points, slots)
+    point, slot = np.nonzero((slots >= 0) & (slots != own[:, None]))
+    target = slots[point, slot]
+    to_x, to_y = map_points(item.view_from_source[target], u[point], v[point])
+    row, column = nearest(to_y), nearest(to_x)
+    inside = (row >= 0) & (row < height) & (column >= 0) & (column < width)
+    point, target, to_x, to_y, row, column = (a[inside] for a in (point, target, to_x, to_y, row, column))
+    seen = np.maximum(target - len(item.images) + 1, 0) == item.pastes[item.view[target], row, column]
+    point, target, to_x, to_y, row, column = (a[seen] for a in (point, target, to_x, to_y, row, column))
+    same = trace(item, item.view[target], column, row)[3] == region[point]
+    point, target, to_x, to_y = (a[same] for a in (point, target, to_x, to_y))
+    first = np.flatnonzero(np.bincount(point, minlength=1))
+    members = np.concatenate([first, point])
+    order = np.argsort(members, kind="stable")
+    xy = np.stack([np.concatenate([x[first], to_x]), np.concatenate([y[first], to_y])], axis=1)
+    views = np.concatenate([view[first], item.view[target]])
+    return views[order], xy[order].astype(np.float32), np.searchsorted(first, members[order])
+
+
+def sample_region_positives(item: Item, points_per_image: int, rng: np.random.Generator) -> Positives:
+    """Random points of all views, grouped by the region they show (CPCDR sec. 3.4); those without one are left out.
+
+    Returns:
+        view (N,), position as in `sample_pixel_positives` (N, 2), and region, counted over all sources from 1 (N,).
+    """
+    view, x, y = _draw_points(item, points_per_image, rng)
+    region = trace(item, view, nearest(x), nearest(y))[3]
+    keep = region > 0
+    return view[keep], np.stack([x[keep], y[keep]], axis=1).astype(np.float32), region[keep]
+
+
+def find_errors(item: Item, positives: Positives, values: np.ndarray) -> np.ndarray:
+    """Members of pixel positives whose nearest pixel does not show what their group's first member shows.
+
+    Two members agree if, within half a pixel of either view, the source has the same values.
+
+    Args:
+        values: anything that tells the pixels of the sources apart, such as world points. (M, H, W, C)
+    Returns:
+        True = error. (N,) bool
+    """
+    view, xy, group = positives
+    height, width = item.pastes.shape[1:]
+    inside = np.clip(nearest(xy), 0, (width - 1, height - 1))
+    placement, u, v, _ = trace(item, view, inside[:, 0], inside[:, 1])
+    first, source = np.searchsorted(group, group), item.source[placement]
+    steps = np.abs(item.source_from_view[placement][:, [0, 1], [0, 1]])
+    reach = np.ceil(0.5 * (steps + steps[first])).astype(int) + 1  # 1: a pixel shows a whole pixel of its source
+    column, row = nearest(u), nearest(v)
+    error = np.ones(len(view), bool)
+    for dy in range(-reach[:, 1].max(initial=0), reach[:, 1].max(initial=0) + 1):
+        for dx in range(-reach[:, 0].max(initial=0), reach[:, 0].max(initial=0) + 1):
+            near = np.flatnonzero(error & (abs(dy) <= reach[:, 1]) & (abs(dx) <= reach[:, 0]))
+            y, x = np.clip(row[near] + dy, 0, height - 1), np.clip(column[near] + dx, 0, width - 1)
+            wanted = values[
+                source[first[near]], row[first[near]].clip(0, height - 1), column[first[near]].clip(0, width - 1)
+            ]
+            got = values[source[near], y, x]
+            error[near[((got == wanted) | (np.isnan(got) & np.isnan(wanted))).all(axis=1)]] = False
+    return error
