@@ -1,0 +1,105 @@
+"""Pictures of notebook 04: codes, targets, curves of the training, and the replay."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor
+from torch.nn import functional as F
+
+from ..networks import embed_images
+from ..training import History
+from . import color_regions, image_grid, new_figure
+from .evaluation import MAP, color_features
+
+CURVES = {  # column of the history -> title
+    "loss": "Loss",
+    "prototypes_used": "Prototypes that are nearest to some sample",
+    "code_entropy": "Entropy of the codes (0 hard, 1 uniform)",
+    "effective_rank": "Effective rank of the embeddings",
+}
+
+
+def _mark(axes, values: Tensor, title: str, **limits: float) -> None:
+    axes.figure.colorbar(axes.imshow(values, cmap=MAP, aspect="auto", interpolation="nearest", **limits), ax=axes)
+    axes.set(xlabel="prototype", ylabel="sample")
+    axes.set_title(title, fontsize=10)
+
+
+def draw_balance(assignments: Tensor, codes: Tensor) -> Figure:
+    """A few rows of soft assignments and codes, and what each prototype gets of all. Both (N, K)"""
+    figure = new_figure(height=3)
+    left, middle, right = figure.subplots(1, 3)
+    rows = torch.linspace(0, len(codes) - 1, 30).long()
+    largest = float(codes[rows].max())
+    _mark(left, assignments[rows], "Soft assignments p (eq. 4)", vmin=0, vmax=largest)
+    _mark(middle, codes[rows], "Codes q after Sinkhorn-Knopp", vmin=0, vmax=largest)
+    for values, name, color in ((assignments, "p", "#999999"), (codes, "q", "#0072b2")):
+        right.plot(values.sum(0).sort(descending=True).values / len(codes), label=name, color=color)
+    right.axhline(1 / codes.shape[1], color="k", lw=0.8, ls=":", label="equal shares")
+    right.set(xlabel="prototype, largest first", ylim=(0, None))
+    right.set_title("Share of all samples", fontsize=10)
+    right.legend(frameon=False)
+    return figure
+
+
+def draw_targets(codes: Tensor, targets: Tensor, groups: Tensor, most: int = 5) -> Figure:
+    """Codes and targets of the samples of the largest groups, group by group. (N, K) twice, (N,)"""
+    chosen = torch.bincount(groups).topk(min(most, int(groups.max()) + 1)).indices
+    rows = torch.cat([torch.nonzero(groups == group)[:8, 0] for group in chosen])
+    figure = new_figure(height=3)
+    largest = float(codes[rows].max())
+    for axes, values, title in zip(
+        figure.subplots(1, 2), (codes, targets), ("Codes q", "Targets: group means (eq. 5)")
+    ):
+        _mark(axes, values[rows], title, vmin=0, vmax=largest)
+        for edge in np.flatnonzero(np.diff(groups[rows])) + 0.5:
+            axes.axhline(edge, color="w", lw=1)
+    return figure
+
+
+def draw_history(history: History) -> Figure:
+    """Loss and health of a training, step by step: thin as logged, thick as the mean of 20 steps."""
+    figure = new_figure(height=4)
+    for axes, (name, title) in zip(figure.subplots(2, 2, sharex=True).flat, CURVES.items()):
+        columns = [c for c in ("loss_pixel", "loss_region") if c in history.columns] if name == "loss" else [name]
+        for column, color in zip(columns, ("#0072b2", "#d55e00")):
+            values = np.array(history.columns[column])
+            width = min(20, len(values))
+            axes.plot(values, color=color, lw=0.4, alpha=0.5)
+            smooth = np.convolve(values, np.full(width, 1 / width), "valid")
+            axes.plot(np.arange(width - 1, len(values)), smooth, color=color, lw=1.6, label=column.replace("_", ", "))
+        axes.set_title(title, fontsize=10)
+        if len(columns) > 1:
+            axes.legend(frameon=False, fontsize=8)
+    for axes in figure.axes[2:]:
+        axes.set_xlabel("step")
+    return figure
+
+
+def take_picture(networks: torch.nn.Module, images: np.ndarray) -> dict[str, np.ndarray]:
+    """What the replay shows of one moment of the training.
+
+    Args:
+        networks: "embedder" and "prototypes" of a task.
+        images: RGB uint8. (V, H, W, 3)
+    Returns:
+        prototypes, the nearest one of each cell, (V, H/4, W/4) uint16; colors, the main components, (..., 3) uint8.
+    """
+    embeddings = F.normalize(embed_images(networks["embedder"], images))
+    nearest = torch.einsum("vdhw,kd->vkhw", embeddings, networks["prototypes"].weight.detach().cpu()).argmax(dim=1)
+    colors = color_features(embeddings, tuple(embeddings.shape[2:]))
+    return {"prototypes": nearest.numpy().astype(np.uint16), "colors": np.stack(colors)}
+
+
+def _enlarge(cells: np.ndarray) -> np.ndarray:
+    return cells.repeat(4, axis=0).repeat(4, axis=1)
+
+
+def draw_moments(image: np.ndarray, pictures: Mapping[int, dict], steps: Sequence[int], view: int = 0) -> Figure:
+    """One frame at several moments: its main components above, its nearest prototypes below."""
+    colors = [_enlarge(pictures[step]["colors"][view]) for step in steps]
+    maps = [_enlarge(color_regions(pictures[step]["prototypes"][view] + 1)) for step in steps]
+    titles = ["frame"] + [f"after {step} steps" for step in steps]
+    return image_grid([[image, *colors], [image, *maps]], titles)

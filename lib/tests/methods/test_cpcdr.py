@@ -1,0 +1,136 @@
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional as F
+
+from lib.copy_paste import prepare_source
+from lib.methods.cpcdr import CpcdrTask, pack_points
+from lib.params import AugmentationParams, TrainingParams
+from lib.training import train
+
+SMALL = {"prototypes": 16, "dimensions": 8, "pixel_points": 60, "region_points": 80, "workers": 0}
+
+
+def make_sources(count: int = 5, regions: bool = True) -> list:
+    rng = np.random.default_rng(0)
+    stripes = np.repeat(np.arange(1, 5, dtype=np.uint16), 24)[None].repeat(64, 0)
+    ids = stripes if regions else np.zeros_like(stripes)
+    depth = np.linspace(0.01, 0.3, 64, dtype=np.float32)[:, None].repeat(96, 1)
+    return [prepare_source(rng.integers(0, 256, (64, 96, 3), dtype=np.uint8), ids, depth) for _ in range(count)]
+
+
+def make_task(recipe: dict | None = None, sources: list | None = None, **values) -> CpcdrTask:
+    sources = make_sources() if sources is None else sources
+    return CpcdrTask(TrainingParams(**{**SMALL, **values}), AugmentationParams(images=2, **(recipe or {})), sources)
+
+
+def test_packed_points_are_the_points():
+    rng = np.random.default_rng(1)
+    view, xy, group = rng.integers(0, 4, 50), rng.random((50, 2)).astype(np.float32), rng.integers(3, 9, 50) * 7
+    points, index, groups = pack_points(view, xy, group, views=6)
+    assert points.shape[0] == 6
+    found = {(int(i) // points.shape[1], *points.flatten(0, 1)[i].tolist()) for i in index}
+    assert found == {(int(v), *p.tolist()) for v, p in zip(view, xy)}
+    order = np.argsort(view, kind="stable")
+    same = group[order][:, None] == group[order][None]
+    assert np.array_equal(same, (groups[:, None] == groups[None]).numpy())
+    assert sorted(set(groups.tolist())) == list(range(len(set(group))))
+
+
+def test_a_batch_is_a_function_of_seed_and_step_alone():
+    task = make_task()
+    sample = pickle.loads(pickle.dumps(task.sample))  # as a worker gets it
+    a, b, other = task.sample(7), sample(7), task.sample(8)
+    assert a.keys() == b.keys()
+    assert all(torch.equal(a[name], b[name]) for name in a)
+    assert not torch.equal(a["images"], other["images"])
+    assert a["images"].shape == (4, 64, 96, 3)
+    assert a["images"].dtype == torch.uint8
+    assert not torch.equal(a["images"], make_task(seed=1).sample(7)["images"])
+
+
+def test_an_epoch_takes_each_image_at_most_once_and_the_next_groups_them_anew():
+    sample = make_task(sources=make_sources(6)).sample
+    epochs = [[[id(s) for s in sample.choose(step)] for step in range(e * 3, e * 3 + 3)] for e in range(4)]
+    for epoch in epochs:
+        assert len({s for item in epoch for s in item}) == 6
+    assert len({str(epoch) for epoch in epochs}) > 1
+
+
+def slow_branch(task: CpcdrTask, embeddings: torch.Tensor, batch: dict, branch: str) -> float:
+    """Eqs. 4 to 6, sample by sample, in float64; imports nothing from the modules under test."""
+    maps, weight = (
+        embeddings.double().numpy(),
+        F.normalize(task.networks["prototypes"].weight.detach()).double().numpy(),
+    )
+    points, index, groups = (batch[f"{branch}_{name}"].numpy() for name in ("points", "index", "group"))
+    scores = []
+    for i in index:
+        view, place = divmod(int(i), points.shape[1])
+        cx, cy = ((points[view, place].astype(float) + 0.5) / 4 - 0.5).clip(0, [maps.shape[3] - 1, maps.shape[2] - 1])
+        x, y = min(int(cx), maps.shape[3] - 2), min(int(cy), maps.shape[2] - 2)
+        fx, fy = cx - x, cy - y
+        top = maps[view, :, y, x] * (1 - fx) + maps[view, :, y, x + 1] * fx
+        low = maps[view, :, y + 1, x] * (1 - fx) + maps[view, :, y + 1, x + 1] * fx
+        z = top * (1 - fy) + low * fy
+        scores.append(weight @ z / np.linalg.norm(z))
+    scores = np.array(scores)
+    q = np.exp(scores / 0.05).T
+    for _ in range(3):
+        q /= q.sum(1, keepdims=True)
+        q /= q.sum(0, keepdims=True)
+    loss = 0.0
+    for n in range(len(scores)):
+        target = q.T[groups == groups[n]].mean(0)
+        p = np.exp(scores[n] / 0.1) / np.exp(scores[n] / 0.1).sum()
+        loss -= (target * np.log(p)).sum() / len(scores)
+    return loss
+
+
+def test_loss_equals_a_slow_transcription():
+    task = make_task(pixel_weight=0.3)
+    batch = task.sample(0)
+    task.networks["embedder"].eval()
+    loss, numbers = task.loss(batch, 0)
+    with torch.no_grad():
+        embeddings = task.networks["embedder"](batch["images"])
+    pixel, region = (slow_branch(task, embeddings, batch, name) for name in ("pixel", "region"))
+    assert float(numbers["loss_pixel"]) == pytest.approx(pixel, rel=1e-3)
+    assert float(numbers["loss_region"]) == pytest.approx(region, rel=1e-3)
+    assert float(loss.detach()) == pytest.approx(0.3 * pixel + 0.7 * region, rel=1e-3)
+
+
+def test_gradients_are_finite_and_reach_every_weight():
+    task = make_task()
+    loss, numbers = task.loss(task.sample(0), 0)
+    loss.backward()
+    for name, weight in task.networks.named_parameters():
+        assert weight.grad is not None, name
+        assert bool(torch.isfinite(weight.grad).all()), name
+    assert {"prototypes_used", "code_entropy", "effective_rank", "loss_pixel", "loss_region"} <= set(numbers)
+
+
+@pytest.mark.parametrize(("weight", "branch"), [(1.0, "pixel"), (0.0, "region")])
+def test_a_branch_without_weight_is_not_made(weight, branch):
+    task = make_task(pixel_weight=weight)
+    batch = task.sample(0)
+    assert {name.split("_")[0] for name in batch} == {"images", branch}
+    loss, numbers = task.loss(batch, 0)
+    assert float(loss.detach()) == pytest.approx(float(numbers[f"loss_{branch}"]))
+
+
+def test_training_learns_and_no_paste_works_too(tmp_path):
+    for paste in (True, False):
+        task = make_task(paste=paste)
+        options = {"steps": 6, "learning_rate": 0.1, "device": torch.device("cpu"), "key": {}}
+        history = train(task, tmp_path / str(paste), **options)
+        assert np.isfinite(history.columns["loss"]).all()
+
+
+def test_what_cannot_work_is_one_sentence():
+    with pytest.raises(ValueError, match="an item needs 2 images, the run has 1"):
+        make_task(sources=make_sources(1))
+    with pytest.raises(ValueError, match="step 0: no pixel positives"):
+        make_task(sources=make_sources(regions=False)).sample(0)

@@ -1,0 +1,155 @@
+import urllib.error
+
+import numpy as np
+import pytest
+import torch
+import torchvision
+from safetensors.torch import save_file
+from torch.nn import functional as F
+
+from lib.networks import (
+    Backbone,
+    Embedder,
+    embed_images,
+    load_networks,
+    load_start,
+    prepare_images,
+    sample_embeddings,
+    save_networks,
+    seed_weights,
+)
+
+
+def make_embedder(seed: int = 0, encoder: str = "resnet18") -> Embedder:
+    with seed_weights(seed):
+        return Embedder(encoder, 16)
+
+
+def draw_images(count: int = 2, height: int = 64, width: int = 96) -> torch.Tensor:
+    return torch.randint(
+        0, 256, (count, height, width, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(3)
+    )
+
+
+class Folder:
+    """Stands for a stage and the artefact it becomes."""
+
+    def __init__(self, folder):
+        self.folder, self.manifest = folder, {"files": {}}
+
+    def save_tensors(self, name, tensors, **about):
+        from lib.artifacts import write_json
+
+        save_file({k: v.detach().contiguous() for k, v in tensors.items()}, self.folder / name)
+        write_json((self.folder / name).with_suffix(".json"), about)
+        self.manifest["files"][name] = {}
+
+    def path(self, name):
+        return self.folder / name
+
+
+@pytest.mark.parametrize("encoder", ["resnet18", "resnet34", "resnet50"])
+def test_backbone_has_torchvisions_keys_and_strides(encoder):
+    backbone, reference = Backbone(encoder), getattr(torchvision.models, encoder)(weights=None)
+    assert set(backbone.state_dict()) == {k for k in reference.state_dict() if not k.startswith("fc.")}
+    features = backbone.eval()(torch.zeros(1, 3, 64, 96))
+    assert [f.shape[1] for f in features] == backbone.channels
+    assert [tuple(f.shape[2:]) for f in features] == [(16, 24), (8, 12), (4, 6), (2, 3)]
+
+
+def test_backbone_computes_what_torchvision_computes():
+    reference = torchvision.models.resnet18(weights=None).eval()
+    backbone = Backbone("resnet18").eval()
+    load = {k: v for k, v in reference.state_dict().items() if not k.startswith("fc.")}
+    backbone.load_state_dict(load)
+    x = torch.randn(1, 3, 64, 64)
+    pooled = backbone(x)[-1].mean((2, 3))
+    torch.testing.assert_close(reference.fc(pooled), reference(x))
+
+
+def test_embeddings_have_stride_4_and_gradients_reach_every_weight():
+    embedder = make_embedder()
+    embeddings = embedder(draw_images())
+    assert embeddings.shape == (2, 16, 16, 24)
+    embeddings.square().mean().backward()
+    for name, weight in embedder.named_parameters():
+        assert weight.grad is not None, name
+        assert bool(torch.isfinite(weight.grad).all()), name
+    with pytest.raises(ValueError, match="multiples of 32"):
+        embedder(draw_images(height=60))
+
+
+def test_same_seed_gives_the_same_weights_and_leaves_torchs_generator_alone():
+    state = torch.get_rng_state()
+    one, two, other = make_embedder(1), make_embedder(1), make_embedder(2)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert all(torch.equal(a, b) for a, b in zip(one.state_dict().values(), two.state_dict().values()))
+    assert not torch.equal(one.backbone.conv1.weight, other.backbone.conv1.weight)
+
+
+def test_images_are_normalised_as_imagenet():
+    images = draw_images()
+    expected = (images[0, 5, 7].double() / 255 - torch.tensor([0.485, 0.456, 0.406])) / torch.tensor(
+        [0.229, 0.224, 0.225]
+    )
+    torch.testing.assert_close(prepare_images(images)[0, :, 5, 7].double(), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_batches_do_not_matter_and_the_mode_is_kept():
+    embedder, images = make_embedder(), draw_images(5)
+    one, many = embed_images(embedder, images, batch=1), embed_images(embedder, images.numpy(), batch=8)
+    torch.testing.assert_close(one, many, rtol=1e-4, atol=1e-4)
+    assert embedder.training
+
+
+def test_a_point_reads_the_cell_it_lies_in():
+    """On a map that is linear in position, the value at a pixel is the function itself."""
+    y, x = np.mgrid[0:16, 0:24]
+    cells = torch.tensor(np.stack([4 * x + 1.5, 4 * y + 1.5]), dtype=torch.float32)[None]  # centres, in pixels
+    points = torch.tensor([[[10.0, 20.0], [33.3, 41.7], [1.5, 1.5]]])
+    torch.testing.assert_close(sample_embeddings(cells, points), points)
+
+
+def test_saved_networks_come_back(tmp_path):
+    embedder, folder = make_embedder(), Folder(tmp_path)
+    embedder(draw_images())  # moves the running statistics
+    weight = F.normalize(torch.randn(9, 16))
+    save_networks(folder, embedder, weight)
+    loaded, prototypes = load_networks(folder)
+    torch.testing.assert_close(embed_images(loaded, draw_images()), embed_images(embedder, draw_images()))
+    assert torch.equal(prototypes, weight)
+    assert not loaded.training
+
+
+@pytest.mark.parametrize("wrap", [lambda s: s, lambda s: {"state_dict": {f"module.{k}": v for k, v in s.items()}}])
+def test_start_from_a_file(tmp_path, wrap):
+    source, target = Backbone("resnet18"), Backbone("resnet18")
+    torch.save(wrap(source.state_dict()), tmp_path / "weights.pth")
+    load_start(target, str(tmp_path / "weights.pth"), "resnet18")
+    assert torch.equal(source.layer4[0].conv1.weight, target.layer4[0].conv1.weight)
+    save_file(source.state_dict(), tmp_path / "weights.safetensors")
+    load_start(target, str(tmp_path / "weights.safetensors"), "resnet18")
+
+
+def test_start_from_a_wrong_file_says_what_is_wrong(tmp_path):
+    target = Backbone("resnet18")
+    with pytest.raises(FileNotFoundError, match="no file"):
+        load_start(target, str(tmp_path / "nothing.pth"), "resnet18")
+    torch.save(Backbone("resnet50").state_dict(), tmp_path / "other.pth")
+    with pytest.raises(ValueError, match=r"is no resnet18: layer1\.0\.conv1\.weight has shape"):
+        load_start(target, str(tmp_path / "other.pth"), "resnet18")
+    (tmp_path / "damaged.safetensors").write_bytes(b"not weights at all")
+    with pytest.raises(ValueError, match="no plain weights"):
+        load_start(target, str(tmp_path / "damaged.safetensors"), "resnet18")
+    torch.save({"state_dict": target}, tmp_path / "pickled.pth")  # a whole module: code, not weights
+    with pytest.raises(ValueError, match="no plain weights"):
+        load_start(target, str(tmp_path / "pickled.pth"), "resnet18")
+
+
+def test_no_network_is_one_sentence(monkeypatch):
+    def refuse(*_, **__):
+        raise urllib.error.URLError("no route")
+
+    monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", refuse)
+    with pytest.raises(ConnectionError, match=r"start = 'imagenet' needs a download that failed .*start = 'random'"):
+        load_start(Backbone("resnet18"), "imagenet", "resnet18")

@@ -1,0 +1,95 @@
+"""State of a training on disk: written aside and renamed, two kept, used again only for the very same training."""
+
+import io
+import json
+import os
+import shutil
+import zipfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from ..artifacts import write_aside, write_json
+
+KEPT = 2  # if the newest is damaged, the one before it is used
+
+
+@dataclass
+class History:
+    """What a training leaves behind besides weights.
+
+    columns: name -> one number a step: loss, learning_rate and what the task logs.
+    train_seconds: time spent in training, over all resumes.
+    pictures: steps made -> arrays that `on_picture` returned.
+    """
+
+    columns: dict[str, list[float]] = field(default_factory=dict)
+    train_seconds: float = 0.0
+    pictures: dict[int, dict[str, np.ndarray]] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.columns.get("loss", []))
+
+    def mean_of_last(self, name: str, steps: int = 20) -> float:
+        """Mean of a column over its last steps."""
+        return float(np.mean(self.columns[name][-steps:]))
+
+    def save(self, folder: Path) -> None:
+        """history.json, without the pictures."""
+        write_json(folder / "history.json", {"train_seconds": self.train_seconds, "columns": self.columns})
+
+
+class Checkpoints:
+    """The checkpoints of one training: `folder`/checkpoints/checkpoint_000400.pt after 400 steps."""
+
+    def __init__(self, folder: Path, key: dict[str, Any]) -> None:
+        self.folder, self.key = folder / "checkpoints", json.loads(json.dumps(key))
+
+    def save(self, networks: nn.Module, optimizer: torch.optim.Optimizer, history: History) -> None:
+        """Raises OSError on a full disk; what was there stays."""
+        pictures = {step: {k: torch.from_numpy(v) for k, v in p.items()} for step, p in history.pictures.items()}
+        state = {"key": json.dumps(self.key), "networks": networks.state_dict(), "optimizer": optimizer.state_dict()}
+        state |= {"columns": history.columns, "train_seconds": history.train_seconds, "pictures": pictures}
+        buffer = io.BytesIO()  # torch's own file writer hides what went wrong with the disk
+        torch.save(state, buffer)
+        with write_aside(self.folder / f"checkpoint_{len(history):06d}.pt") as aside:
+            aside.write_bytes(buffer.getbuffer())
+        for old in sorted(self.folder.glob("checkpoint_*.pt"))[:-KEPT]:
+            old.unlink()
+
+    def load(self, networks: nn.Module, optimizer: torch.optim.Optimizer, steps: int) -> History:
+        """Put the newest sound checkpoint of this very training into place; none = an empty history."""
+        state = self._read()
+        if state is None:
+            return History()
+        if changes := self._compare(state, steps):
+            aside = self.folder.with_name("checkpoints_set_aside")
+            shutil.rmtree(aside, ignore_errors=True)
+            os.replace(self.folder, aside)
+            print(f"checkpoints of another training, kept in {aside.name}; changed: {', '.join(changes)}")
+            return History()
+        networks.load_state_dict(state["networks"])
+        optimizer.load_state_dict(state["optimizer"])
+        pictures = {step: {k: v.numpy() for k, v in p.items()} for step, p in state["pictures"].items()}
+        return History(state["columns"], state["train_seconds"], pictures)
+
+    def _read(self) -> dict[str, Any] | None:
+        for path in sorted(self.folder.glob("checkpoint_*.pt"), reverse=True):
+            try:
+                if zipfile.ZipFile(path).testzip():  # torch itself does not look at the checksums
+                    raise ValueError("checksum")
+                return torch.load(path, map_location="cpu", weights_only=True)
+            except Exception as error:  # whatever a damaged file makes torch raise
+                path.unlink()
+                print(f"{path.name} is damaged ({type(error).__name__}) and deleted: trying the one before it")
+        return None
+
+    def _compare(self, state: dict[str, Any], steps: int) -> list[str]:
+        """Names of what stands against going on from `state`."""
+        old, new = ({**key, **key.get("params", {})} for key in (json.loads(state["key"]), self.key))
+        changes = [name for name in sorted({*old, *new} - {"params"}) if old.get(name) != new.get(name)]
+        return changes or ["steps, to fewer than were made"] * (len(state["columns"]["loss"]) > steps)
