@@ -1,0 +1,149 @@
+"""From prototypes to a segmentation: group them, assign every pixel, and the trivial floor to compare with.
+
+Sources: CPCDR sec. 3.5 and facts/cpcdr.md sec. 11 (prototypes); facts/performance.md sec. 5 (members, floor).
+"""
+
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+import torch
+from skimage.color import rgb2lab
+from sklearn.cluster import AgglomerativeClustering, KMeans
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from .networks import embed_images
+from .parallel import numpy_generator
+
+CHUNK = 1 << 16  # pixels compared with all prototypes at a time
+FLOOR_PIXELS = 60_000  # that the floor's k-means is fitted on
+
+
+def cluster_vectors(vectors: Tensor, clusters: int, linkage: str = "average", members: Tensor | None = None) -> Tensor:
+    """Merge K directions into groups, agglomeratively, by cosine distance; deterministic.
+
+    Args:
+        vectors: prototypes, or what stands for them. (K, D)
+        clusters: how many groups; fewer come out where fewer vectors have members.
+        linkage: average (paper), complete or single.
+        members: pixels of each vector. Those without any take no part in the merging, where they would be clusters
+            of their own, but join the cluster of the nearest vector that has some. (K,)
+    Returns:
+        Cluster of each vector, the cluster of most vectors first. (K,) int64
+    Raises:
+        ValueError: more clusters than vectors.
+    """
+    if not 2 <= clusters <= len(vectors):
+        raise ValueError(f"cannot make {clusters} clusters of {len(vectors)} prototypes: train with more of them")
+    unit = F.normalize(vectors.float()).cpu()
+    used = torch.arange(len(unit)) if members is None else members.cpu().nonzero()[:, 0]
+    found = torch.zeros(len(used), dtype=torch.long)
+    if len(used) > 1:
+        method = AgglomerativeClustering(min(clusters, len(used)), metric="cosine", linkage=linkage)
+        found = torch.from_numpy(method.fit_predict(unit[used].numpy()))
+    rank = found.bincount().argsort(descending=True, stable=True).argsort()
+    nearest = (unit @ unit[used].T).argmax(dim=1)
+    nearest[used] = torch.arange(len(used))
+    return rank[found][nearest]
+
+
+def embed_batches(embedder: nn.Module, images: np.ndarray, batch: int = 8) -> Iterator[Tensor]:
+    """Embeddings of many images, where the embedder's weights are. (B, H, W, 3) uint8 -> (<= batch, D, H/4, W/4)..."""
+    device = next(embedder.parameters()).device
+    for start in range(0, len(images), batch):
+        yield embed_images(embedder, images[start : start + batch], batch).to(device)
+
+
+def average_members(embeddings: Iterable[Tensor], prototypes: Tensor) -> tuple[Tensor, Tensor]:
+    """What stands for each prototype: the mean of the unit embeddings that are nearest to it.
+
+    A prototype is a direction that training pushed until the codes were balanced, not where its pixels lie.
+
+    Args:
+        embeddings: batches, at stride 4, of training frames. (B, D, h, w) each
+        prototypes: (K, D)
+    Returns:
+        Means (K, D), the prototype itself where nothing is assigned; members (K,) int64.
+    """
+    prototypes = F.normalize(prototypes)
+    count, sums = torch.zeros(len(prototypes), dtype=torch.long), torch.zeros_like(prototypes)
+    for batch in embeddings:
+        for chunk in F.normalize(batch).permute(0, 2, 3, 1).flatten(0, 2).split(CHUNK):
+            nearest = (chunk @ prototypes.T).argmax(dim=1)
+            count += torch.bincount(nearest.cpu(), minlength=len(prototypes))
+            sums.index_add_(0, nearest, chunk)
+    members = count.to(sums)[:, None]
+    return torch.where(members > 0, sums / members.clamp(min=1), prototypes), count
+
+
+def group_prototypes(
+    embedder: nn.Module, prototypes: Tensor, images: np.ndarray, clusters: int, represent: str, linkage: str
+) -> Tensor:
+    """Cluster of each prototype, without any label.
+
+    Args:
+        images: training frames, for represent = "members". (B, H, W, 3) uint8
+        represent: prototypes (the paper), or members, the mean embedding of the pixels nearest to each.
+    Returns:
+        (K,) int64, see `cluster_vectors`.
+    """
+    if represent == "prototypes":
+        return cluster_vectors(prototypes, clusters, linkage)
+    means, members = average_members(embed_batches(embedder, images), prototypes)
+    return cluster_vectors(means, clusters, linkage, members)
+
+
+def map_prototypes(embedder: nn.Module, prototypes: Tensor, images: np.ndarray) -> np.ndarray:
+    """The nearest prototype of every pixel of many images. (B, H, W, 3) uint8 -> (B, H, W) uint16"""
+    maps = [assign_prototypes(e, prototypes, images.shape[1:3]).cpu() for e in embed_batches(embedder, images)]
+    return torch.cat(maps).numpy().astype(np.uint16)
+
+
+def assign_prototypes(embeddings: Tensor, prototypes: Tensor, size: tuple[int, int]) -> Tensor:
+    """The nearest prototype of every pixel: embeddings upsampled bilinearly to `size`, then the largest cosine.
+
+    Args:
+        embeddings: (B, D, h, w)
+        prototypes: of any length. (K, D)
+        size: (H, W) of the labels.
+    Returns:
+        0..K-1. (B, H, W) int64
+    """
+    unit, maps = F.normalize(prototypes), []
+    for embedding in embeddings.split(1):
+        pixels = F.interpolate(embedding, size=size, mode="bilinear", align_corners=False)[0].flatten(1).T  # (H W, D)
+        # an embedding's own length scales all its scores alike: which is largest needs no normalisation
+        maps.append(torch.cat([(chunk @ unit.T).argmax(dim=1) for chunk in pixels.split(CHUNK)]))
+    return torch.stack(maps).reshape(-1, *size)
+
+
+def describe_pixels(images: np.ndarray, position_weight: float) -> np.ndarray:
+    """Lab colour and position of each pixel: the features of the floor.
+
+    Args:
+        images: RGB uint8. (B, H, W, 3)
+        position_weight: of x and y, which run 0..1, against colour.
+    Returns:
+        L / 100, a / 50, b / 50, and the weighted x, y. (B H W, 5) float32
+    """
+    batch, height, width = images.shape[:3]
+    y, x = np.mgrid[:height, :width]
+    position = np.stack([(x + 0.5) / width, (y + 0.5) / height], axis=-1) * position_weight
+    lab = rgb2lab(images) / (100, 50, 50)
+    return (
+        np.concatenate([lab, np.broadcast_to(position, (batch, height, width, 2))], axis=-1)
+        .reshape(-1, 5)
+        .astype(np.float32)
+    )
+
+
+def fit_color_position(images: np.ndarray, clusters: int, position_weight: float, seed: int) -> KMeans:
+    """The trivial floor: k-means on colour and position of FLOOR_PIXELS pixels of training frames (B, H, W, 3)."""
+    pixels = describe_pixels(images, position_weight)
+    chosen = numpy_generator(seed).permutation(len(pixels))[:FLOOR_PIXELS]
+    return KMeans(clusters, n_init=2, random_state=seed).fit(pixels[chosen])
+
+
+def assign_color_position(model: KMeans, images: np.ndarray, position_weight: float) -> np.ndarray:
+    """Cluster of every pixel. (B, H, W, 3) uint8 -> (B, H, W) int64"""
+    return model.predict(describe_pixels(images, position_weight)).reshape(images.shape[:3]).astype(np.int64)

@@ -1,0 +1,165 @@
+"""Scores of a segmentation whose clusters have no names: confusion, matching, IoU, intervals.
+
+Classes are indices 0..C-1 in the order of a `ClassSet`, 255 = ignore; ignored pixels count neither for nor against.
+All scores come from one confusion matrix over the whole set, never from a mean over images. Sources:
+facts/evaluation.md sec. 3 and 10 (CPCDR matches by IoU, PiCIE and STEGO by count, ViCE over-clusters).
+"""
+
+from contextlib import suppress
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.optimize import linear_sum_assignment
+
+from .artifacts import Artifact, ArtifactError, load, read_json, run_folder
+from .data import Dataset, Frame
+from .data.labels import IGNORE
+from .parallel import numpy_generator
+
+UNNAMED = -1  # the class of a cluster that no class was matched to
+
+
+def read_labelled(dataset: Dataset, split: str) -> tuple[list[Frame], np.ndarray, np.ndarray]:
+    """The labelled frames of a split, their images (N, H, W, 3) uint8 and class indices (N, H, W) uint8, 255 = ignore.
+
+    Raises:
+        ValueError: the data set has no labels there.
+    """
+    frames = dataset.frames(split, labelled=True)
+    if not frames or dataset.classes is None:
+        raise ValueError(f"{dataset.name} has no labelled frames in split {split!r}: score a run on street or camvid")
+    labels = np.stack([dataset.labels(frame) for frame in frames])
+    dataset.classes.check(labels, f"{dataset.name}, split {split}")
+    return frames, np.stack([dataset.image(frame) for frame in frames]), dataset.classes.to_index(labels)
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Fractions of 1. `iou` (C,) is NaN for classes that the truth does not hold; `counted` says how many it does."""
+
+    miou: float
+    accuracy: float
+    iou: np.ndarray
+    counted: int
+
+
+def count_pairs(truth: np.ndarray, predicted: np.ndarray, classes: int, clusters: int) -> np.ndarray:
+    """How often each class meets each cluster, ignored pixels left out.
+
+    Args:
+        truth: class indices, 255 = ignore. Any shape
+        predicted: clusters 0..clusters - 1. The same shape
+    Returns:
+        (C, K) int64
+    Raises:
+        ValueError: shapes differ, or values out of range.
+    """
+    if truth.shape != predicted.shape:
+        raise ValueError(f"labels are {truth.shape} but the prediction is {predicted.shape}: resize the prediction")
+    valid = truth != IGNORE
+    rows, columns = truth[valid].astype(np.int64), predicted[valid].astype(np.int64)
+    for what, values, limit in (("class", rows, classes), ("cluster", columns, clusters)):
+        if values.size and (values.min() < 0 or values.max() >= limit):
+            raise ValueError(f"{what} indices must lie in 0..{limit - 1}, found {values.min()}..{values.max()}")
+    return np.bincount(rows * clusters + columns, minlength=classes * clusters).reshape(classes, clusters)
+
+
+def merge_columns(pairs: np.ndarray, clusters: np.ndarray) -> np.ndarray:
+    """Counts of classes and prototypes (C, K), with the cluster of each prototype (K,), -> of classes and clusters."""
+    merged = np.zeros((len(pairs), clusters.max() + 1), pairs.dtype)
+    np.add.at(merged.T, clusters, pairs.T)
+    return merged
+
+
+def measure_overlap(pairs: np.ndarray) -> np.ndarray:
+    """IoU of every class with every cluster; 0 where neither has a pixel. (C, K) counts -> (C, K)"""
+    union = pairs.sum(axis=1, keepdims=True) + pairs.sum(axis=0, keepdims=True) - pairs
+    return pairs / np.maximum(union, 1)
+
+
+def _match(gain: np.ndarray) -> np.ndarray:
+    names = np.full(gain.shape[1], UNNAMED)
+    classes, clusters = linear_sum_assignment(gain, maximize=True)
+    names[clusters] = classes
+    return names
+
+
+def match_by_iou(pairs: np.ndarray) -> np.ndarray:
+    """One cluster a class so that the sum of IoU is largest (CPCDR); clusters left over are unnamed. (C, K) -> (K,)"""
+    return _match(measure_overlap(pairs))
+
+
+def match_by_count(pairs: np.ndarray) -> np.ndarray:
+    """One cluster a class so that most pixels are right (PiCIE, STEGO). (C, K) -> (K,)"""
+    return _match(pairs)
+
+
+def match_greedily(pairs: np.ndarray) -> np.ndarray:
+    """Each cluster takes its majority class; many may share one, and an empty one is unnamed (ViCE). (C, K) -> (K,)"""
+    return np.where(pairs.sum(axis=0) > 0, pairs.argmax(axis=0), UNNAMED)
+
+
+MATCHINGS = {"iou": match_by_iou, "count": match_by_count, "greedy": match_greedily}
+
+
+def name_clusters(pairs: np.ndarray, names: np.ndarray) -> np.ndarray:
+    """Confusion of classes, after the clusters got names: truth down, prediction across, last column = unnamed.
+
+    Args:
+        pairs: (C, K)
+        names: class of each cluster, UNNAMED = none. (K,)
+    Returns:
+        (C, C + 1) int64
+    """
+    confusion = np.zeros((len(pairs), len(pairs) + 1), np.int64)
+    np.add.at(confusion.T, names, pairs.T)  # UNNAMED = -1 is the last column
+    return confusion
+
+
+def score(confusion: np.ndarray) -> Scores:
+    """IoU = hit / (hit + missed + false alarm); mIoU over the classes that the truth holds; accuracy over all pixels.
+
+    A pixel of an unnamed cluster is missed, and no class's false alarm.
+
+    Args:
+        confusion: truth down, prediction across; further columns (unnamed) are allowed. (C, >= C)
+    """
+    classes = len(confusion)
+    hit, truth = np.diag(confusion), confusion.sum(axis=1)
+    with np.errstate(invalid="ignore"):
+        iou = np.where(truth > 0, hit / (truth + confusion[:, :classes].sum(axis=0) - hit), np.nan)
+    counted = int((truth > 0).sum())
+    if counted == 0:
+        raise ValueError("there is not one labelled pixel to score on: check the split and the labels")
+    return Scores(float(np.nanmean(iou)), float(hit.sum() / truth.sum()), iou, counted)
+
+
+def normalize_score(value: float, floor: float, ceiling: float | None) -> float | None:
+    """(value - floor) / (ceiling - floor): 0 = the trivial method, 1 = trained with labels; None without a ceiling."""
+    if ceiling is None or ceiling <= floor:
+        return None
+    return (value - floor) / (ceiling - floor)
+
+
+def find_run_without_paste(run: str) -> Artifact | None:
+    """A finished, up-to-date 04 that used the regions of `run` but pasted nothing, if somebody made one."""
+    for path in sorted(run_folder(run).parent.glob("*/04_training/manifest.json")):
+        made = read_json(path)["params"]
+        if made["upstream"] == run and not made["paste"]:
+            with suppress(ArtifactError):
+                return load(made["run"], "04_training")
+    return None
+
+
+def bootstrap_interval(confusions: np.ndarray, seed: int, samples: int = 1000) -> tuple[float, float]:
+    """95 % interval of the mIoU when other clips might have been scored: clips are drawn anew, with replacement.
+
+    Frames of a clip show the same street, so that they are drawn together.
+
+    Args:
+        confusions: one a clip. (N, C, >= C)
+    """
+    drawn = numpy_generator(seed, len(confusions)).integers(0, len(confusions), (samples, len(confusions)))
+    scores = [score(confusions[clips].sum(axis=0)).miou for clips in drawn]
+    low, high = np.quantile(scores, (0.025, 0.975))
+    return float(low), float(high)

@@ -1,0 +1,147 @@
+"""Pictures of notebook 05: merging, matching, scores, predictions, features."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from torch import Tensor
+from torch.nn import functional as F
+
+from ..data.labels import IGNORE, ClassSet
+from . import color_labels, image_grid, legend, new_figure, show_image
+
+MAP = "cividis"  # even in lightness, and the same to colour-blind eyes
+
+
+def _heat(axes, values: np.ndarray, title: str, down: str, across: str, names: Sequence[str] = (), **limits) -> None:
+    axes.figure.colorbar(axes.imshow(values, cmap=MAP, aspect="auto", interpolation="nearest", **limits), ax=axes)
+    axes.set_title(title, fontsize=10)
+    axes.set(ylabel=down, xlabel=across)
+    if names:
+        axes.set_yticks(range(len(names)), names, fontsize=8)
+
+
+def draw_merging(vectors: Tensor, clusters: np.ndarray, pairs: np.ndarray, classes: ClassSet) -> Figure:
+    """Similarity of all prototypes, in the order of their clusters, and which classes each of them holds.
+
+    Args:
+        vectors: (K, D); clusters: (K,); pairs: counts of classes and prototypes. (C, K)
+    """
+    order = np.argsort(clusters, kind="stable")
+    unit = F.normalize(vectors.cpu())[order]
+    figure = new_figure(height=3.6)
+    left, right = figure.subplots(1, 2, width_ratios=(1, 1.3))
+    _heat(left, (unit @ unit.T).numpy(), "Similar prototypes end up together", "prototype", "prototype", vmax=1)
+    share = pairs / np.maximum(pairs.sum(axis=0), 1)
+    _heat(
+        right,
+        share[:, order],
+        "Share of each class in a prototype's pixels",
+        "",
+        "prototype",
+        classes.names,
+        vmin=0,
+        vmax=1,
+    )
+    for edge in np.flatnonzero(np.diff(clusters[order])) + 0.5:
+        left.axhline(edge, color="w", lw=0.5)
+        for axes in (left, right):
+            axes.axvline(edge, color="w", lw=0.5)
+    return figure
+
+
+def draw_matching(overlap: np.ndarray, names: np.ndarray, classes: ClassSet) -> Figure:
+    """IoU of every class with every cluster; the chosen pairs are framed. overlap (C, K), class of each cluster (K,)"""
+    figure = new_figure(width=7, height=4)
+    axes = figure.subplots()
+    _heat(
+        axes,
+        overlap,
+        "One cluster a class: framed pairs have the largest sum of IoU",
+        "",
+        "cluster",
+        classes.names,
+        vmin=0,
+        vmax=1,
+    )
+    for cluster, name in enumerate(names):
+        if name >= 0:
+            axes.add_patch(Rectangle((cluster - 0.5, name - 0.5), 1, 1, fill=False, ec="#ff5050", lw=2))
+    return figure
+
+
+def draw_scores(scores: dict[str, tuple[float, float]], interval: tuple[float, float]) -> Figure:
+    """Bars of mIoU and accuracy by method; the whisker on the first is its 95 % interval over clips."""
+    figure = new_figure(height=0.45 * len(scores) + 1)
+    for axes, column, title in zip(figure.subplots(1, 2, sharey=True), (0, 1), ("mIoU", "accuracy")):
+        values = [pair[column] for pair in scores.values()]
+        axes.barh(list(scores), values, color=["#0072b2"] * 2 + ["#999999"] * (len(scores) - 2))
+        for row, value in enumerate(values):
+            axes.text(value, row, f"  {value:.3f}", va="center", ha="left", fontsize=9)
+        if column == 0:
+            axes.plot(interval, (0.28, 0.28), color="k", lw=2)
+        axes.set(title=title, xlim=(0, min(1, max(values) * 1.25)))
+    axes.invert_yaxis()
+    return figure
+
+
+def draw_classes(iou: dict[str, np.ndarray], confusion: np.ndarray, classes: ClassSet) -> Figure:
+    """IoU of each class by method, and where the pixels of each class went."""
+    figure = new_figure(height=4.2)
+    left, right = figure.subplots(1, 2, width_ratios=(1.2, 1))
+    rows, width = np.arange(len(classes)), 0.8 / len(iou)
+    for i, ((name, values), color) in enumerate(zip(iou.items(), ("#0072b2", "#999999", "#d5d5d5"))):
+        left.barh(rows + (i - (len(iou) - 1) / 2) * width, np.nan_to_num(values), width, label=name, color=color)
+    left.set_yticks(rows, classes.names, fontsize=8)
+    left.set(title="IoU of each class", xlim=(0, 1))
+    left.invert_yaxis()
+    left.legend(fontsize=8)
+    share = confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
+    _heat(right, share, "Where each class's pixels go", "", "predicted", classes.names, vmin=0, vmax=1)
+    right.set_xticks(range(len(classes) + 1), [*classes.names, "unnamed"], fontsize=8, rotation=90)
+    return figure
+
+
+def draw_predictions(images: np.ndarray, predicted: np.ndarray, truth: np.ndarray, classes: ClassSet) -> Figure:
+    """Frames, predictions and truth one below the other; black = no class. Labels as train ids. (N, H, W)"""
+    colored = [[color_labels(labels, classes) for labels in maps] for maps in (predicted, truth)]
+    figure = image_grid([list(images), *colored], ["frame, then prediction, then truth"])
+    legend(figure, classes)
+    return figure
+
+
+def to_train_ids(indices: np.ndarray, classes: ClassSet) -> np.ndarray:
+    """Class indices, -1 = unnamed, 255 = ignore -> train ids, 255 = neither. uint8"""
+    table = np.full(257, IGNORE, np.uint8)
+    table[: len(classes)] = classes.ids
+    return table[np.where(indices < 0, IGNORE, indices)]
+
+
+def color_features(embeddings: Tensor, size: tuple[int, int]) -> list[np.ndarray]:
+    """The three main axes of variation of all embeddings (B, D, h, w) as red, green, blue images of `size`."""
+    unit = F.normalize(embeddings.float().cpu())
+    pixels = unit.permute(0, 2, 3, 1).flatten(0, 2)
+    axes = torch.linalg.eigh(torch.cov(pixels.T)).eigenvectors[:, -3:].flip(1)
+    axes = axes * axes.sum(dim=0).sign()  # an eigenvector's sign is arbitrary
+    values = torch.einsum("bdhw,dc->bchw", unit, axes)
+    low, high = (values.transpose(0, 1).flatten(1).quantile(q, dim=1)[:, None, None] for q in (0.02, 0.98))
+    colors = F.interpolate(((values - low) / (high - low)).clamp(0, 1), size=size, mode="bilinear", align_corners=False)
+    return list((colors.permute(0, 2, 3, 1).numpy() * 255).astype(np.uint8))
+
+
+def draw_similarity(images: np.ndarray, embeddings: Tensor, row: int, column: int) -> Figure:
+    """Cosine similarity of one pixel of the first image with all pixels of all images. Images (N, H, W, 3) uint8"""
+    height, width = images.shape[1:3]
+    unit = F.normalize(F.interpolate(embeddings.float(), size=(height, width), mode="bilinear", align_corners=False))
+    similarity = torch.einsum("bdhw,d->bhw", unit, unit[0, :, row, column]).numpy()
+    figure = new_figure(height=10 / len(images) * height / width * 2 + 0.5)
+    grid = figure.subplots(2, len(images), squeeze=False)
+    for i, image in enumerate(images):
+        show_image(grid[0, i], image)
+        show_image(grid[1, i], similarity[i], cmap=MAP, vmin=-0.2, vmax=1)
+    grid[0, 0].plot(column, row, "o", mfc="none", mec="w", ms=9, mew=2)
+    grid[0, 0].set_title("the pixel in the circle", fontsize=10)
+    grid[1, 0].set_title("bright = similar to it", fontsize=10)
+    return figure
