@@ -47,9 +47,7 @@ def pick_device(name: str = "auto") -> torch.device:
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     device = torch.device(name)
     if device.type == "cuda" and not torch.cuda.is_available():
-        raise RuntimeError(
-            f"device = {name!r}, but this machine has no CUDA GPU: use device = 'auto' or 'cpu'"
-        )
+        raise RuntimeError(f"device = {name!r}, but this machine has no CUDA GPU: use device = 'auto' or 'cpu'")
     if device.type == "mps" and not torch.backends.mps.is_available():
         raise RuntimeError("device = 'mps', but this machine has no Apple GPU: use device = 'auto' or 'cpu'")
     return device

@@ -36,7 +36,7 @@ def write_aside(path: Path) -> Iterator[Path]:
         if error.errno == errno.ENOSPC:
             raise OSError(
                 errno.ENOSPC,
-                f"no space left on the disk while writing {path.name}; free some and run again; nothing finished is lost",
+                f"no space left on the disk while writing {path.name}; free some, run again; nothing finished is lost",
             ) from error
         raise
     finally:

@@ -3,6 +3,7 @@
 Every function returns a matplotlib Figure or an RGB array and shows nothing by itself.
 """
 
+import io
 import platform
 from collections.abc import Sequence
 
@@ -27,9 +28,18 @@ def versions(device: str = "auto") -> str:
     )
 
 
+class Picture(Figure):
+    """A figure that a notebook shows by itself, without pyplot's state or an inline backend."""
+
+    def _repr_png_(self) -> bytes:
+        buffer = io.BytesIO()
+        self.savefig(buffer, format="png", dpi=self.dpi, metadata={"Software": None})
+        return buffer.getvalue()
+
+
 def new_figure(width: float = WIDTH, height: float = 3.0) -> Figure:
     """An empty figure that belongs to no window and no global state; displayed when it ends a cell."""
-    return Figure(figsize=(width, height), dpi=DPI, layout="constrained")
+    return Picture(figsize=(width, height), dpi=DPI, layout="constrained")
 
 
 def color_depth(inverse_depth: np.ndarray, largest: float | None = None) -> np.ndarray:

@@ -13,7 +13,7 @@ import warnings
 from pathlib import Path
 
 from .. import ROOT, artifacts, params
-from . import chain, notebooks
+from . import chain, notebooks, reference
 
 
 def read_arguments(words: list[str]) -> argparse.Namespace:
@@ -26,6 +26,7 @@ def read_arguments(words: list[str]) -> argparse.Namespace:
     parser.add_argument("--data-root", default="", metavar="DIR", help="folder of the downloads")
     parser.add_argument("--out", default="", metavar="outputs/NAME", help="folder of the results (outputs/RUN)")
     parser.add_argument("--force", action="store_true", help="execute even what is up to date")
+    parser.add_argument("--record", action="store_true", help="keep the numbers as outputs/reference/RUN.json")
     parser.add_argument("--refresh", action="store_true", help="execute the notebooks themselves at their defaults")
     arguments = parser.parse_args(words)
     if bool(arguments.params) == arguments.refresh:
@@ -77,7 +78,12 @@ def main(words: list[str]) -> int:
     except KeyboardInterrupt:
         print(f"interrupted; the same command goes on where it stopped ({output})", file=sys.stderr)
         return 130
-    print(f"\n{chain.score_table(run)}\n\nexecuted notebooks: {output}/*.ipynb   log: {output}/run.log")
+    print(f"\n{chain.score_table(run)}\n")
+    if code == 0 and arguments.record:
+        print(reference.record(run))
+    for line in reference.compare(run):
+        print(line)
+    print(f"executed notebooks: {output}/*.ipynb   log: {output}/run.log")
     return code
 
 

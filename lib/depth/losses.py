@@ -1,0 +1,96 @@
+"""View synthesis as a teacher: warp the neighbours into a frame and compare (Monodepth2, facts/baselines.md sec. 1)."""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from .. import camera
+
+C1, C2 = 0.01**2, 0.03**2  # of SSIM, for values in 0..1
+
+
+def ssim_error(a: Tensor, b: Tensor) -> Tensor:
+    """(1 - SSIM) / 2 over 3x3 windows with reflected borders: 0 = equal, 1 = opposite. (B, C, H, W)"""
+    stacked = torch.cat([a, b, a * a, b * b, a * b], 1)
+    mean_a, mean_b, aa, bb, ab = F.avg_pool2d(F.pad(stacked, (1, 1, 1, 1), "reflect"), 3, 1).chunk(5, 1)
+    product, squares = mean_a * mean_b, mean_a**2 + mean_b**2
+    similarity = (2 * product + C1) * (2 * (ab - product) + C2) / ((squares + C1) * (aa + bb - squares + C2))
+    return ((1 - similarity) / 2).clamp(0, 1)
+
+
+def photometric_error(a: Tensor, b: Tensor, ssim_weight: float) -> Tensor:
+    """ssim_weight * SSIM error + (1 - ssim_weight) * L1, mean over colours. (B, C, H, W) in 0..1 -> (B, H, W)"""
+    return (ssim_weight * ssim_error(a, b) + (1 - ssim_weight) * (a - b).abs()).mean(1)
+
+
+def smoothness(inverse_depth: Tensor, images: Tensor) -> Tensor:
+    """First differences of inverse depth over its mean, allowed where the image has an edge.
+
+    Args:
+        inverse_depth: (B, 1, H, W)
+        images: at the same size. (B, 3, H, W)
+    Returns:
+        Scalar; unchanged when the inverse depth is multiplied by a constant.
+    """
+    relative = inverse_depth / inverse_depth.mean((2, 3), keepdim=True)
+    total = relative.new_zeros(())
+    for axis in (2, 3):
+        weight = torch.exp(-images.diff(dim=axis).abs().mean(1, keepdim=True))
+        total = total + (relative.diff(dim=axis).abs() * weight).mean()
+    return total
+
+
+def reproject(sources: Tensor, inverse_depth: Tensor, intrinsics: Tensor, source_from_target: Tensor) -> Tensor:
+    """The target view, painted with the colours of a source view: unproject, move, project, read.
+
+    Args:
+        sources: (B, 3, H, W)
+        inverse_depth: of the target, positive. (B, H, W)
+        intrinsics: (B, 3, 3)
+        source_from_target: (B, 4, 4)
+    Returns:
+        (B, 3, H, W); beyond the border the nearest border colour.
+    """
+    points = camera.transform(camera.unproject(1 / inverse_depth, intrinsics), source_from_target)
+    return camera.sample(sources, camera.project(points, intrinsics)[0])
+
+
+def compare_views(
+    images: Tensor, inverse_depth: Tensor, intrinsics: Tensor, poses: Tensor, ssim_weight: float
+) -> Tensor:
+    """Photometric error of both neighbours, warped into the middle frame, against it.
+
+    Args:
+        images: earlier, middle, later. (B, 3, 3, H, W)
+        inverse_depth: of the middle frame. (B, H, W)
+        intrinsics: (B, 3, 3)
+        poses: earlier_from_middle, later_from_middle. (B, 2, 4, 4)
+    Returns:
+        (B, 2, H, W); the axis of length 2 is (earlier, later).
+    """
+    sources, middle = images[:, ::2].flatten(0, 1), images[:, 1].repeat_interleave(2, 0)  # (2 B, 3, H, W)
+    maps, matrices = inverse_depth.repeat_interleave(2, 0), intrinsics.repeat_interleave(2, 0)
+    warped = reproject(sources, maps, matrices, poses.flatten(0, 1))
+    return photometric_error(warped, middle, ssim_weight).unflatten(0, (-1, 2))
+
+
+def compare_still(images: Tensor, ssim_weight: float) -> Tensor:
+    """The same error without warping: what a camera at rest would see. (B, 3, 3, H, W) -> (B, 2, H, W)"""
+    sources, middle = images[:, ::2].flatten(0, 1), images[:, 1].repeat_interleave(2, 0)
+    return photometric_error(sources, middle, ssim_weight).unflatten(0, (-1, 2))
+
+
+def minimum_reprojection(warped: Tensor, still: Tensor, auto_mask: bool = True) -> tuple[Tensor, Tensor]:
+    """The smaller error of the two neighbours, where warping explains more than standing still does.
+
+    The minimum forgives what one neighbour cannot see. The mask leaves out what does not move in the image: cars
+    that drive along, a halt, flat colour. Ties go to standing still (Monodepth2 breaks them by noise of 1e-5).
+
+    Args:
+        warped, still: from `compare_views`, `compare_still`. (B, 2, H, W)
+    Returns:
+        Error and mask of the pixels that teach, (B, H, W) each; a masked pixel holds a constant, without gradient.
+    """
+    best, rest = warped.amin(1), still.amin(1)
+    teaches = best < rest if auto_mask else torch.ones_like(best, dtype=torch.bool)
+    return torch.where(teaches, best, rest), teaches

@@ -1,0 +1,151 @@
+"""Laws of the pinhole camera, in float64."""
+
+import math
+
+import pytest
+import torch
+
+from lib import camera
+from lib.parallel import torch_generator
+
+TINY = dict(rtol=0, atol=1e-9)
+
+
+@pytest.fixture
+def rng():
+    return torch_generator(0, 1)
+
+
+def make_intrinsics(height=12, width=20, batch=2):
+    one = camera.intrinsics_from_field_of_view(70.0, height, width)
+    return one.repeat(batch, 1, 1)
+
+
+def draw_depth(rng, height=12, width=20, batch=2):
+    return 1 + 40 * torch.rand(batch, height, width, generator=rng, dtype=torch.float64)
+
+
+def draw_pose(rng, batch=2, size=0.7):
+    axis_angle, translation = (size * torch.randn(2, batch, 3, generator=rng, dtype=torch.float64)).unbind()
+    return camera.rigid_transform(axis_angle, translation)
+
+
+def test_projecting_back_gives_the_pixel_grid(rng):
+    depth, intrinsics = draw_depth(rng), make_intrinsics()
+    pixels, z = camera.project(camera.unproject(depth, intrinsics), intrinsics)
+    grid = camera.pixel_grid(12, 20, like=depth)
+    torch.testing.assert_close(pixels, grid[..., :2].expand(2, -1, -1, -1), **TINY)
+    torch.testing.assert_close(z, depth, **TINY)
+
+
+def test_unproject_is_linear_in_depth_and_keeps_z(rng):
+    depth, intrinsics = draw_depth(rng), make_intrinsics()
+    points = camera.unproject(depth, intrinsics)
+    torch.testing.assert_close(camera.unproject(3 * depth, intrinsics), 3 * points, **TINY)
+    torch.testing.assert_close(points[..., 2], depth, **TINY)
+
+
+def test_axes_point_right_and_down():
+    points = camera.unproject(torch.ones(1, 3, 5, dtype=torch.float64), make_intrinsics(3, 5, 1))[0]
+    torch.testing.assert_close(points[1, 2], torch.tensor([0.0, 0, 1], dtype=torch.float64), **TINY)
+    assert points[1, 4, 0] > 0 > points[1, 0, 0]
+    assert points[2, 2, 1] > 0 > points[0, 2, 1]
+
+
+def test_a_plane_stays_a_plane(rng):
+    """Depth of the plane n . X = 5 seen along each ray is 5 / (n . ray)."""
+    intrinsics = make_intrinsics(batch=1)
+    normal = torch.tensor([0.1, 0.6, 0.9], dtype=torch.float64)
+    rays = camera.pixel_grid(12, 20, like=intrinsics) @ torch.linalg.inv(intrinsics[0]).T
+    points = camera.unproject((5 / (rays @ normal))[None], intrinsics)
+    torch.testing.assert_close(points[0] @ normal, torch.full((12, 20), 5.0, dtype=torch.float64), **TINY)
+
+
+@pytest.mark.parametrize("bad", [0.0, -1.0, math.nan])
+def test_depth_without_value_is_refused(bad):
+    depth = torch.ones(1, 4, 4, dtype=torch.float64)
+    depth[0, 1, 2] = bad
+    with pytest.raises(ValueError, match="depth must be positive"):
+        camera.unproject(depth, make_intrinsics(4, 4, 1))
+
+
+def test_field_of_view_is_reached_at_the_edges():
+    K = camera.intrinsics_from_field_of_view(80.0, 64, 128)
+    left = torch.linalg.inv(K) @ torch.tensor([-0.5, 31.5, 1], dtype=torch.float64)  # outer edge of the first pixel
+    assert math.degrees(math.atan(-left[0])) == pytest.approx(40.0)
+    assert K[0, 0] == K[1, 1]
+
+
+def test_rotation_equals_the_matrix_exponential(rng):
+    """Rodrigues' formula against exp of the cross-product matrix, from tiny to large angles."""
+    for size in (1e-9, 1e-5, 2e-3, 0.3, 2.0):
+        v = size * torch.randn(4, 3, generator=rng, dtype=torch.float64)
+        cross = torch.zeros(4, 3, 3, dtype=torch.float64)
+        cross[:, 0, 1], cross[:, 0, 2], cross[:, 1, 2] = -v[:, 2], v[:, 1], -v[:, 0]
+        cross = cross - cross.transpose(1, 2)
+        torch.testing.assert_close(camera.rotation_from_axis_angle(v), torch.linalg.matrix_exp(cross), **TINY)
+
+
+def test_rotation_has_a_finite_gradient_at_zero():
+    v = torch.zeros(1, 3, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(camera.rotation_from_axis_angle, (v + 0.3,))
+    camera.rotation_from_axis_angle(v)[0, 2, 1].backward()
+    torch.testing.assert_close(v.grad, torch.tensor([[1.0, 0, 0]], dtype=torch.float64))
+
+
+def test_poses_compose_and_invert(rng):
+    a_from_b, b_from_c = draw_pose(rng), draw_pose(rng)
+    points = torch.randn(2, 5, 7, 3, generator=rng, dtype=torch.float64)
+    there = camera.transform(camera.transform(points, b_from_c), a_from_b)
+    torch.testing.assert_close(there, camera.transform(points, a_from_b @ b_from_c), **TINY)
+    torch.testing.assert_close(camera.transform(there, camera.invert_rigid(a_from_b @ b_from_c)), points, **TINY)
+    torch.testing.assert_close(camera.invert_rigid(a_from_b), torch.linalg.inv(a_from_b), **TINY)
+
+
+def test_sampling_at_the_grid_returns_the_image(rng):
+    image = torch.rand(2, 3, 12, 20, generator=rng, dtype=torch.float64)
+    grid = camera.pixel_grid(12, 20, like=image)[..., :2].expand(2, -1, -1, -1)
+    torch.testing.assert_close(camera.sample(image, grid), image, **TINY)
+    half = camera.sample(image, grid + torch.tensor([0.5, 0.0], dtype=torch.float64))
+    torch.testing.assert_close(half[..., :-1], (image[..., :-1] + image[..., 1:]) / 2, **TINY)
+    torch.testing.assert_close(half[..., -1], image[..., -1], **TINY)  # beyond the border: the border
+    far = camera.sample(image, grid + 100, padding="zeros")
+    assert not far.any()
+
+
+def test_resized_intrinsics_see_the_same_scene(rng):
+    """A pixel centre u of the small image lies at (u + 0.5) / s - 0.5 in the large one: both see the same ray."""
+    large, small = (24, 40), (12, 10)
+    K = make_intrinsics(*large, 1)
+    resized = camera.resize_intrinsics(K, large, small)
+    grid = camera.pixel_grid(*small, like=K)
+    scale = torch.tensor([small[1] / large[1], small[0] / large[0]], dtype=torch.float64)
+    in_large = torch.cat([(grid[..., :2] + 0.5) / scale - 0.5, grid[..., 2:]], -1)
+    rays = [pixels @ torch.linalg.inv(matrix[0]).T for pixels, matrix in ((grid, resized), (in_large, K))]
+    torch.testing.assert_close(*rays, **TINY)
+    back = camera.resize_intrinsics(resized, small, large)
+    torch.testing.assert_close(back, K, **TINY)
+
+
+def test_averaging_cells_and_resized_intrinsics_agree(rng):
+    """A picture whose colour is its ray's direction still is, after 2 x 2 cells were averaged."""
+    K = make_intrinsics(8, 12, 1)
+    rays = camera.pixel_grid(8, 12, like=K) @ torch.linalg.inv(K[0]).T
+    pooled = torch.nn.functional.avg_pool2d(rays.permute(2, 0, 1)[None], 2)[0].permute(1, 2, 0)
+    resized = camera.resize_intrinsics(K, (8, 12), (4, 6))[0]
+    torch.testing.assert_close(pooled, camera.pixel_grid(4, 6, like=K) @ torch.linalg.inv(resized).T, **TINY)
+
+
+def test_cropped_intrinsics_shift_the_pixels(rng):
+    K = make_intrinsics(batch=1)
+    points = camera.unproject(draw_depth(rng, batch=1), K)
+    pixels, _ = camera.project(points, camera.crop_intrinsics(K, top=2, left=5))
+    grid = camera.pixel_grid(12, 20, like=K)[..., :2]
+    torch.testing.assert_close(pixels[0], grid - torch.tensor([5.0, 2.0], dtype=torch.float64), **TINY)
+
+
+def test_points_behind_the_camera_have_negative_z_and_finite_pixels():
+    points = torch.tensor([0.3, 0.2, -1.0], dtype=torch.float64).reshape(1, 1, 1, 3)
+    pixels, z = camera.project(points, make_intrinsics(batch=1))
+    assert z < 0
+    assert torch.isfinite(pixels).all()
