@@ -20,9 +20,7 @@ def intrinsics_from_field_of_view(degrees: float, height: int, width: int) -> Te
         Intrinsics in pixels of a height x width image. (3, 3) float64
     """
     focal = width / 2 / math.tan(math.radians(degrees) / 2)
-    return torch.tensor(
-        [[focal, 0, (width - 1) / 2], [0, focal, (height - 1) / 2], [0, 0, 1]], dtype=torch.float64
-    )
+    return torch.tensor([[focal, 0, (width - 1) / 2], [0, focal, (height - 1) / 2], [0, 0, 1]], dtype=torch.float64)
 
 
 def resize_intrinsics(intrinsics: Tensor, from_size: tuple[int, int], to_size: tuple[int, int]) -> Tensor:
@@ -129,6 +127,4 @@ def sample(image: Tensor, pixels: Tensor, padding: str = "border", mode: str = "
         (B, C, h, w)
     """
     size = pixels.new_tensor([image.shape[-1], image.shape[-2]])
-    return F.grid_sample(
-        image, (pixels + 0.5) / size * 2 - 1, mode=mode, padding_mode=padding, align_corners=False
-    )
+    return F.grid_sample(image, (pixels + 0.5) / size * 2 - 1, mode=mode, padding_mode=padding, align_corners=False)

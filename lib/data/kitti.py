@@ -6,8 +6,9 @@ or jpg. Everything but images and calibration may be missing: no times means 10 
 
 The whole image, about 3.3 times as wide as high, is stretched to (height, width), however odd that makes it look, or
 with `keep_aspect` its middle part of that shape is taken; the intrinsics follow. A gap in the frame numbers begins a
-new clip. Splits: raw "test" are the 28 drives that Eigen et al.'s test frames come from; odometry "test" are 09 and 10 (as Monodepth2) and 11 to 21 (no poses published).
-World coordinates are those of the first frame's camera (odometry: of the left grey one), in metres.
+new clip. Splits: raw "test" are the 28 drives that Eigen et al.'s test frames come from; odometry "test" are 09 and 10
+(as Monodepth2) and 11 to 21 (no poses published). World coordinates are those of the first frame's camera (odometry:
+of the left grey one), in metres.
 """
 
 from collections.abc import Iterator

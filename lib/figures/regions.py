@@ -14,7 +14,9 @@ from . import WIDTH, blend, color_depth, color_regions, image_grid, image_row, n
 
 WEAK, STRONG = "#e31a1c", "#9ecae1"  # told apart by lightness as well
 OCCLUSION, SUPPORT = "#ff9e1b", "#00d5ff"
-DRAWN = 480  # pixels; pictures are enlarged to about this width, so that outlines are thin
+DRAWN = 384  # pixels; pictures are enlarged to about this width, so that outlines are thin
+NARROW = 8.0  # inches, of figures that hold photographs: they compress badly
+LIKELY = 0.5  # W from which an edge is drawn as weak: more likely a boundary than not
 SCORES = ("purity", "asa", "boundary_recall", "under_segmentation")
 
 
@@ -35,7 +37,7 @@ def _find_centers(graph: Graph) -> np.ndarray:
 def draw_superpixels(image: np.ndarray, inverse_depth: np.ndarray, superpixels: np.ndarray) -> Figure:
     """Step (a): image and depth under the outlines of the superpixels."""
     pictures = [outline(image, superpixels), outline(color_depth(inverse_depth), superpixels, (255, 255, 255))]
-    return image_row(pictures, ["(a) superpixels follow colour ...", "... and stand for depth (bright = near)"])
+    return image_row(pictures, ["(a) superpixels follow colour ...", "... and average depth (bright = near)"], NARROW)
 
 
 def draw_nodes(graph: Graph) -> Figure:
@@ -57,37 +59,40 @@ def draw_boundaries(image: np.ndarray, graph: Graph, occlusion: int, support: in
     Args:
         occlusion, support: numbers of an edge with a large D_ocln and of one with a large D_sup.
     """
-    figure = new_figure(WIDTH, 3.0)
+    figure = new_figure(NARROW, 2.6)
     left, right = figure.subplots(1, 2)
     picture, (z, height) = outline(image, graph.superpixels, (200, 200, 200)), graph.positions[:, [2, 1]].T
+    shown = graph.edges[[occlusion, support]]
+    near = z < 1.3 * z[shown].max()
     zoom = picture.shape[1] // image.shape[1]
-    dots = right.scatter(z, height, c=graph.normals[:, 1], s=9, cmap="PuOr", vmin=-1, vmax=1)
+    dots = right.scatter(z[near], height[near], c=graph.normals[near, 1], s=9, cmap="PuOr", vmin=-1, vmax=1)
     figure.colorbar(dots, ax=right, label="upward normal")
     for edge, color, name in ((occlusion, OCCLUSION, "occlusion"), (support, SUPPORT, "support")):
         ends = graph.edges[edge]
         inside = np.isin(graph.superpixels, ends).repeat(zoom, axis=0).repeat(zoom, axis=1)
         picture[inside] = blend(picture, np.array(to_rgb(color)) * 255, 0.75)[inside]
         right.plot(z[ends], height[ends], "o-", color=color, markeredgecolor="black", label=name)
-    show_image(left, picture, "(b) two neighbours across an occlusion, two across a support")
-    right.set(xlabel="z", ylabel="height", xscale="log", title="The same, seen from the side")
-    right.legend(loc="lower left", fontsize=8)
+    show_image(left, picture, "(b) two pairs of neighbours")
+    right.set(xlabel="z", ylabel="height")
+    right.set_title("All patches up to there, seen from the side", fontsize=10)
+    right.legend(loc="upper left", fontsize=8)
     return figure
 
 
-def _draw_edges(axes, image: np.ndarray, graph: Graph, weights: np.ndarray, cut: float) -> None:
+def _draw_edges(axes, image: np.ndarray, graph: Graph, weights: np.ndarray) -> None:
     ends = _find_centers(graph)[graph.edges]  # (E, 2, 2)
-    show_image(axes, blend(image, np.zeros_like(image), 0.5), "(c) weak edges, W >= cut, in red")
-    for chosen, color in ((weights < cut, STRONG), (weights >= cut, WEAK)):
+    show_image(axes, blend(image, np.zeros_like(image), 0.5), "(c) weak edges, W >= 0.5, in red")
+    for chosen, color in ((weights < LIKELY, STRONG), (weights >= LIKELY, WEAK)):
         gaps = np.full((chosen.sum(), 1, 2), np.nan)  # one broken line is drawn much faster than many lines
         axes.plot(*np.concatenate([ends[chosen], gaps], axis=1).reshape(-1, 2).T, color=color, lw=0.9)
 
 
-def draw_grouping(image: np.ndarray, graph: Graph, weights: np.ndarray, cut: float, regions: np.ndarray) -> Figure:
+def draw_grouping(image: np.ndarray, graph: Graph, weights: np.ndarray, regions: np.ndarray) -> Figure:
     """Steps (c) and (d): the weighted graph, and the communities that become regions."""
-    figure = new_figure(WIDTH, 0.25 + WIDTH / 2 * image.shape[0] / image.shape[1])
+    figure = new_figure(NARROW, 0.25 + NARROW / 2 * image.shape[0] / image.shape[1])
     left, right = figure.subplots(1, 2)
-    _draw_edges(left, image, graph, weights, cut)
-    picture = outline(blend(image, color_regions(regions), 0.55), regions, (255, 255, 255))
+    _draw_edges(left, image, graph, weights)
+    picture = outline(blend(image, color_regions(regions), 0.65), regions, (255, 255, 255))
     show_image(right, picture, f"(d) {regions.max()} coherent depth regions")
     return figure
 
@@ -107,7 +112,7 @@ def draw_weights(weights: np.ndarray, cut: float, across: np.ndarray | None = No
 
 def draw_candidates(image: np.ndarray, candidates: Sequence[np.ndarray], names: Sequence[str]) -> Figure:
     """The same number of regions, cut in different ways."""
-    return image_row([outline(image, ids) for ids in candidates], names)
+    return image_row([outline(image, ids) for ids in candidates], names, NARROW)
 
 
 def draw_scores(scores: dict[str, float]) -> Figure:
@@ -132,4 +137,4 @@ def draw_failures(images: Sequence[np.ndarray], regions: Sequence[np.ndarray], l
         ).reshape(-1, 256)
         wrong = (counts[:, :IGNORE].argmax(axis=1)[ids] != truth) & (truth != IGNORE)
         rows.append(outline(np.where(wrong[..., None], np.array([227, 26, 28], np.uint8), image // 2 + 80), ids))
-    return image_grid([rows[i : i + 3] for i in range(0, len(rows), 3)], ["Red: not its region's commonest class"])
+    return image_grid([rows[i : i + 3] for i in range(0, len(rows), 3)], ["Red: not its region's class"], NARROW)

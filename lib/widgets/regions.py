@@ -23,8 +23,7 @@ def explore_weights(image: np.ndarray, graph: Graph, params: RegionParams) -> ip
 
     def draw(**constants: float) -> Figure:
         changed = replace(params, **constants)
-        regions = group_graph(graph, changed)
-        return draw_grouping(image, graph, weigh_edges(graph, changed), changed.cut, regions)
+        return draw_grouping(image, graph, weigh_edges(graph, changed), group_graph(graph, changed))
 
     slider = ipywidgets.FloatSlider
     return panel(
