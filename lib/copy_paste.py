@@ -24,11 +24,11 @@ SMALLEST_PASTE = 8 / 384  # share of the image height that scaling leaves of eit
 class Source:
     """An image to take regions from, with what all its pastes share.
 
-    pyramid: the image and smaller copies, each half the last; the fourth channel is unused: OpenCV warps four channels
-        in half the time of three. LEVELS times (h, w, 4) uint8
+    pyramid: the image and smaller copies, each half the last, with an unused channel: OpenCV warps four channels in
+        half the time of three. LEVELS times (h, w, 4) uint8
     regions: 1..R, 0 = none. (H, W) uint16
     inverse_depth: not negative; 0 = no value, which hides nothing. (H, W) float32
-    boxes: top, left, height, width of each region in pixels; row 0 the image; zeros where an id is absent. (R + 1, 4)
+    boxes: top, left, height, width of each region in pixels; row 0 the image. (R + 1, 4)
     means: mean RGB of each region; row 0 the image's. (R + 1, 3)
     """
 
@@ -69,15 +69,14 @@ def prepare_source(image: np.ndarray, regions: np.ndarray, inverse_depth: np.nda
 
 @dataclass(frozen=True)
 class Plan:
-    """All draws of one item, before any pixel is touched. P pastes into V = 2M composites of M sources.
+    """All draws of one item, before any pixel is touched: P pastes into V = 2M composites of M sources.
 
     Composite k has source k % M as its background; 0..M-1 are round 1, M..2M-1 round 2.
 
-    source, region, target: source image, region of that source, and composite, of each paste. (P,)
+    source, region, target: of each paste: source image, region of that source, composite. (P,)
     scale: how many times larger, and nearer, the region becomes. (P,)
-    target_from_source, colors, blurs: of each paste: pixels of the composite from pixels of the source (P, 2, 3),
-        affine colour map (P, 3, 4), standard deviation of a blur in pixels, 0 = none (P,).
-    view_from_composite, view_colors, view_blurs: of each composite as a whole. (V, 2, 3), (V, 3, 4), (V,)
+    target_from_source, colors, blurs: of each paste: map of pixels (P, 2, 3), affine colour map (P, 3, 4), standard
+        deviation of a blur in pixels, 0 = none (P,); view_...: the same of each composite as a whole. (V, ...)
     """
 
     source: np.ndarray
@@ -103,9 +102,9 @@ class Plan:
 
 
 def select_regions(source: Source, recipe: AugmentationParams) -> np.ndarray:
-    """Ids of the regions worth pasting: neither tiny, nor thin, nor almost the whole image (fact sheet sec. 6).
+    """Ids of the regions worth pasting: neither tiny, nor thin, nor almost the whole image (fact sheet sec. 6). (n,)
 
-    The limits are shares of the image height, rounded to pixels; at 384 rows they are the released code's. (n,)
+    The limits are shares of the image height, rounded to pixels; at 384 rows they are the released code's.
     """
     height, width = source.regions.shape
     h, w = source.boxes.T[2:]
@@ -119,18 +118,12 @@ def select_regions(source: Source, recipe: AugmentationParams) -> np.ndarray:
 def draw_placements(
     recipe: AugmentationParams, boxes: np.ndarray, size: tuple[int, int], rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Size and place of each paste (fact sheet sec. 6).
+    """Scale (P,) and target_from_source (P, 2, 3) of each paste (fact sheet sec. 6).
 
     Scales are uniform in relative distance, 1 / scale, within limits: at most twice the image, no side below
     `SMALLEST_PASTE`, a row still in view; 1 where these leave no choice. They turn about the horizon, the middle row,
     as for things that come nearer along the ground. Then: any column, mirrored or not, and up or down by at most
-    `height_threshold` of the image height.
-
-    Args:
-        boxes: top, left, height, width of each region. (P, 4)
-        size: (H, W).
-    Returns:
-        scale (P,), and target_from_source (P, 2, 3).
+    `height_threshold` of the image height. boxes: top, left, height, width (P, 4); size: (H, W).
     """
     (top, left, h, w), (height, width) = boxes.T.astype(float), size
     middle, bottom, (far, shift, across, flip) = height // 2, top + h - 1, rng.random((4, len(boxes)))
@@ -171,25 +164,18 @@ def draw_plan(sources: Sequence[Source], recipe: AugmentationParams, rng: np.ran
     rounds = [rng.permutation(np.repeat(pairs, copies, axis=0)) for copies in recipe.copies]
     target = np.concatenate([np.arange(len(dealt)) % count + r * count for r, dealt in enumerate(rounds)])
     source, region = np.concatenate(rounds).T
-    means = np.array([sources[m].means[r] for m, r in zip(source, region)]).reshape(-1, 3)
-    boxes = _gather_boxes(sources, source, region)
+    row = np.cumsum([0, *(len(s.boxes) for s in sources)])[source] + region
+    boxes, means = (np.concatenate([getattr(s, name) for s in sources])[row] for name in ("boxes", "means"))
     scale, maps = draw_placements(recipe, boxes, size, rng)
     colors, blurs = draw_colors(recipe, means, rng), draw_blurs(recipe, len(scale), size[0], rng)
     return Plan(source, region, target, scale, maps, colors, blurs, views, view_colors, view_blurs)
 
 
-def _gather_boxes(sources: Sequence[Source], source: np.ndarray, region: np.ndarray) -> np.ndarray:
-    return np.array([sources[m].boxes[r] for m, r in zip(source, region)], np.intp).reshape(-1, 4)
-
-
 def _index_axis(maps: np.ndarray, axis: int, box: np.ndarray, length: int) -> tuple[list, list, list]:
     """Along one axis (0 rows, 1 columns): the pixels of its view that each placement may fill, and what they show.
 
-    Args:
-        maps: source_from_view. (Q, 2, 3)
-        box: first pixel and number of pixels of the box in the source. (Q, 2)
-    Returns:
-        First pixel, one past the last, and for the pixels between the index into the box with a border of one pixel.
+    maps: source_from_view (Q, 2, 3); box: first pixel and number of pixels in the source (Q, 2). Returns the first
+    pixel, one past the last, and for those between the index into the box with a border of one pixel.
     """
     scale, shift, (low, count) = maps[:, 1 - axis, 1 - axis], maps[:, 1 - axis, 2], box.T
     ends = (np.stack([low - 0.5, low + count - 0.5]) - shift) / scale
@@ -208,11 +194,12 @@ class _Renderer:
     def __init__(self, sources: Sequence[Source], plan: Plan, source: np.ndarray, maps: np.ndarray) -> None:
         self.sources, self.plan, self.size = sources, plan, sources[0].regions.shape
         self.views, self.source = 2 * len(sources), source.tolist()
-        region = np.concatenate([np.zeros(self.views, np.intp), plan.region])
-        boxes = _gather_boxes(sources, source, region)
+        row = np.cumsum([0, *(len(s.boxes) for s in sources)])[source]
+        row[self.views :] += plan.region
+        boxes = np.concatenate([s.boxes for s in sources])[row]
         self.top, self.bottom, self.rows = _index_axis(maps, 0, boxes[:, [0, 2]], self.size[0])
         self.left, self.right, self.columns = _index_axis(maps, 1, boxes[:, [1, 3]], self.size[1])
-        shrink = np.log2(np.abs(maps[:, 0, 0]) * maps[:, 1, 1]) / 2
+        shrink = np.log2(np.abs(maps[:, 0, 0]) * maps[:, 1, 1]) / 2  # the nearest level: 0.7 to 1.4 times its size
         self.level = np.clip(np.round(shrink), 0, LEVELS - 1).astype(int)
         shape = np.array([level.shape[1::-1] for level in sources[0].pyramid])[self.level] / self.size[::-1]
         self.level_from_view = shape[..., None] * maps
@@ -260,10 +247,6 @@ class _Renderer:
         flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
         return cv2.warpAffine(level, matrix, (width, height), flags=flags, borderMode=cv2.BORDER_REPLICATE)
 
-    def blur(self, image: np.ndarray, sigma: float) -> np.ndarray:
-        side = 2 * -(-2 * self.size[0] // 384) + 1  # released code: 5 pixels of 384 rows
-        return cv2.GaussianBlur(image, (side, side), sigma) if sigma > 0 else image
-
     def color_view(self, view: int, shown: np.ndarray) -> np.ndarray:
         """The view's colours, given the nearest layers. (H, W, 3) uint8"""
         image = cv2.cvtColor(self.warp_colors(view, 0, 0, *self.size[::-1]), cv2.COLOR_RGBA2RGB)
@@ -274,10 +257,15 @@ class _Renderer:
             if w:
                 left, top = self.left[q] + x, self.top[q] + y
                 patch = cv2.transform(self.warp_colors(q, left, top, w, h), self.colors[p])
-                patch = self.blur(patch, self.plan.blurs[p])
-                cv2.copyTo(patch, mask[y : y + h, x : x + w], image[top : top + h, left : left + w])
+                cv2.copyTo(
+                    _blur(patch, self.plan.blurs[p]), mask[y : y + h, x : x + w], image[top : top + h, left : left + w]
+                )
         image = cv2.transform(soften_seams(image, shown), self.plan.view_colors[view])
-        return self.blur(image, self.plan.view_blurs[view])
+        return _blur(image, self.plan.view_blurs[view])
+
+
+def _blur(image: np.ndarray, sigma: float) -> np.ndarray:
+    return cv2.GaussianBlur(image, (5, 5), sigma) if sigma > 0 else image  # 5: released code
 
 
 def soften_seams(image: np.ndarray, shown: np.ndarray) -> np.ndarray:
@@ -287,11 +275,7 @@ def soften_seams(image: np.ndarray, shown: np.ndarray) -> np.ndarray:
 
 
 def compose(sources: Sequence[Source], plan: Plan) -> Item:
-    """Execute a plan: which layer is nearest at each pixel of each view, and its colours.
-
-    Raises:
-        ValueError: more than 65,535 pastes.
-    """
+    """Execute a plan: which layer is nearest at each pixel of each view, and its colours; at most 65,535 pastes."""
     count, size = 2 * len(sources), sources[0].regions.shape
     if len(plan.scale) > 65535:
         raise ValueError(f"{len(plan.scale)} pastes, but an item holds at most 65,535: lower copies or images")

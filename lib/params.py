@@ -76,21 +76,22 @@ class DepthParams:
     test_clips: int = 24  # street: clips to report on
     frames_per_clip: int = 12  # street: frames of a training clip, at 10 Hz
     scored_frames_per_clip: int = 3  # street: frames of a validation or test clip
+    split: str = "val"  # frames that the metrics are of: val, or test for a report
     field_of_view: float = 80.0  # degrees, horizontal; used where the video has no calibration
     camera_height: float = 1.6  # metres above the road, of the generated streets
     clips: tuple[str, ...] = ("street",)  # videos that depth is learned from: DATASET or DATASET:CLIP
     frame_step: int = 1  # frames between the members of a triplet
     start_steps: int = 0  # steps on generated streets seen by a camera like the data's, before `clips`
     start_learning_rate: float = 1e-3  # of those steps
-    steps: int = _length(500)  # paper: 20 epochs
-    batch: int = 8  # paper: 12
+    steps: int = _length(800)  # paper: 20 epochs
+    batch: int = 4  # paper: 12; small batches give more steps a minute
     learning_rate: float = 1e-3  # paper: 1e-4 over days; 2e-3 diverged (facts sheet)
     warmup_steps: int = 50  # paper: none
     encoder: str = "small"  # paper: resnet18
-    scales: int = 4  # resolutions the loss is taken at (paper: 4)
+    scales: int = 1  # resolutions the loss is taken at (paper: 4)
     min_depth: float = 0.5  # scene units (paper: 0.1)
     max_depth: float = 100.0  # scene units (paper: 100)
-    pose_scale: float = 0.1  # factor on the pose network's output (paper: 0.01)
+    pose_scale: float = 0.3  # factor on the pose network's output (paper: 0.01, from pre-trained weights)
     coarse_to_fine: bool = True  # pool the photometric loss 4x, 2x, 1x (paper: no)
     smoothness: float = 1e-3  # weight of the edge-aware smoothness (paper: 1e-3)
     ssim_weight: float = 0.85  # share of SSIM in the photometric error (paper: 0.85)
@@ -102,10 +103,11 @@ class DepthParams:
 
     def __post_init__(self) -> None:
         _check_choice(self, "dataset", DATASETS)
+        _check_choice(self, "split", ("train", "val", "test"))
         _check_choice(self, "encoder", ENCODERS)
         _check(
-            self.height % 32 == 0 and self.width % 32 == 0,
-            f"height and width must be multiples of 32, not {self.height} x {self.width}",
+            self.height % 32 == self.width % 32 == 0 and min(self.height, self.width) >= 64,
+            f"height and width must be multiples of 32 from 64 on, not {self.height} x {self.width}",
         )
         _check_positive(self, "height", "width", "batch", "learning_rate", "min_depth", "frame_step", "steps")
         _check_positive(self, "train_clips", "val_clips", "test_clips", "scored_frames_per_clip", "checkpoint_every")
@@ -137,12 +139,13 @@ class RegionParams:
     seed: int = 0  # of Infomap
     workers: int = _how(2)  # processes, one frame each
     depth: str = "predicted"  # predicted by 01, or truth where the data set has it
-    superpixels: int = 400  # paper: 10000 at 1024 x 2048
+    superpixels: int = 500  # paper: 10000 at 1024 x 2048
     compactness: float = 10.0  # of SLIC: weight of position against colour (paper: 10)
     smoothing: float = 0.0  # of SLIC: Gaussian sigma in pixels (paper: 1, on images 16 times as wide)
     slic_iterations: int = 10  # scikit-image's default; 3 at 384 x 768 look the same and take half the time
-    occlusion_weight: float = 12.0  # w_ocln of eq. 3 (released code: 48 or 36, for smaller superpixels)
-    support_weight: float = 640.0  # w_sup of eq. 3 (released code: 0 or 2.5, heights in units of another sky)
+    occlusion_weight: float = 9.0  # w_ocln of eq. 3 (released code: 48 or 36, for smaller superpixels)
+    support_weight: float = 320.0  # w_sup of eq. 3 (released code: 0 or 2.5, heights in units of another sky)
+    color_weight: float = 0.1  # of the colour difference, in CIELAB units; 0 = eq. 3 as printed (released code: 0)
     bias: float = -4.0  # b of eq. 3 (released code: -4)
     cut: float = 0.04  # edges below this weight are never a final border (released code: 0.2)
     trials: int = 1  # Infomap runs per level; the best codelength wins

@@ -77,11 +77,7 @@ def draw_colors(recipe: AugmentationParams, means: np.ndarray, rng: np.random.Ge
     """Colour jitter and graying as affine maps of RGB: brightness, contrast, saturation, hue, gray, in this order.
 
     A linear stand-in for the released code's jitter (same ranges; there the order is random and hue turns in HSV).
-
-    Args:
-        means: colour whose gray contrast turns about, 0..255. (N, 3)
-    Returns:
-        RGB in 0..255 is taken to `map @ (r, g, b, 1)`; identity where nothing was drawn. (N, 3, 4) float64
+    RGB in 0..255 becomes `map @ (r, g, b, 1)`; contrast turns about the gray of `means`. (N, 3) -> (N, 3, 4)
     """
     count, gray = len(means), np.outer(np.ones(3), LUMA)
     strength = np.array([recipe.brightness, recipe.contrast, recipe.saturation])
@@ -123,11 +119,9 @@ def draw_views(recipe: AugmentationParams, count: int, size: tuple[int, int], rn
 
 
 def trace(item: Item, view: np.ndarray, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, ...]:
-    """What the views show at integer pixels (x, y). All arguments of one shape.
+    """What the views show at integer pixels (x, y): placement, source pixel u and v, not rounded, and region.
 
-    Returns:
-        placement (row of the tables of `item`), the pixel (u, v) of its source, not rounded, as two arrays, and the
-        region there, counted over all sources from 1, 0 = none.
+    The region is counted over all sources from 1, 0 = none. All arguments and results of one shape.
     """
     placement = item.pastes[view, y, x].astype(np.intp)
     placement = np.where(placement == 0, view, len(item.images) - 1 + placement)
@@ -174,8 +168,6 @@ def sample_pixel_positives(item: Item, points_per_image: int, rng: np.random.Gen
     A point goes back to its source and from there through every placement of its region, the originals included; it
     counts where that placement is what the nearest pixel shows. Points without a counterpart are left out.
 
-    Args:
-        points_per_image: initial points a view.
     Returns:
         view (N,), position (x, y) in pixels of it, not rounded, (N, 2) float32, and group 0.. (N,), ascending.
     """
@@ -205,8 +197,7 @@ def sample_pixel_positives(item: Item, points_per_image: int, rng: np.random.Gen
 def sample_region_positives(item: Item, points_per_image: int, rng: np.random.Generator) -> Positives:
     """Random points of all views, grouped by the region they show (CPCDR sec. 3.4); those without one are left out.
 
-    Returns:
-        view (N,), position as in `sample_pixel_positives` (N, 2), and region, counted over all sources from 1 (N,).
+    Returns as above; a group is a region, counted over all sources from 1.
     """
     view, x, y = _draw_points(item, points_per_image, rng)
     region = trace(item, view, nearest(x), nearest(y))[3]
@@ -214,32 +205,19 @@ def sample_region_positives(item: Item, points_per_image: int, rng: np.random.Ge
     return view[keep], np.stack([x[keep], y[keep]], axis=1).astype(np.float32), region[keep]
 
 
-def find_errors(item: Item, positives: Positives, values: np.ndarray) -> np.ndarray:
-    """Members of pixel positives whose nearest pixel does not show what their group's first member shows.
+def find_pixels(item: Item, xy: np.ndarray) -> np.ndarray:
+    """Column and row of the pixels that hold positions (N, 2), float32, which may round onto the far edge. (2, N)"""
+    return nearest(xy).clip(0, np.array(item.pastes.shape[:0:-1]) - 1).T
 
-    Two members agree if, within half a pixel of either view, the source has the same values.
 
-    Args:
-        values: anything that tells the pixels of the sources apart, such as world points. (M, H, W, C)
-    Returns:
-        True = error. (N,) bool
+def find_errors(item: Item, positives: Positives) -> np.ndarray:
+    """Members of pixel positives whose nearest pixel shows another point than their group's first member's. (N,) bool
+
+    Two pixels show the same point if they lie in one source, within half a pixel of each of the two views.
     """
     view, xy, group = positives
-    height, width = item.pastes.shape[1:]
-    inside = np.clip(nearest(xy), 0, (width - 1, height - 1))
-    placement, u, v, _ = trace(item, view, inside[:, 0], inside[:, 1])
+    placement, u, v, _ = trace(item, view, *find_pixels(item, xy))
     first, source = np.searchsorted(group, group), item.source[placement]
     steps = np.abs(item.source_from_view[placement][:, [0, 1], [0, 1]])
-    reach = np.ceil(0.5 * (steps + steps[first])).astype(int) + 1  # 1: a pixel shows a whole pixel of its source
-    column, row = nearest(u), nearest(v)
-    error = np.ones(len(view), bool)
-    for dy in range(-reach[:, 1].max(initial=0), reach[:, 1].max(initial=0) + 1):
-        for dx in range(-reach[:, 0].max(initial=0), reach[:, 0].max(initial=0) + 1):
-            near = np.flatnonzero(error & (abs(dy) <= reach[:, 1]) & (abs(dx) <= reach[:, 0]))
-            y, x = np.clip(row[near] + dy, 0, height - 1), np.clip(column[near] + dx, 0, width - 1)
-            wanted = values[
-                source[first[near]], row[first[near]].clip(0, height - 1), column[first[near]].clip(0, width - 1)
-            ]
-            got = values[source[near], y, x]
-            error[near[((got == wanted) | (np.isnan(got) & np.isnan(wanted))).all(axis=1)]] = False
-    return error
+    apart = np.abs(np.stack([u - u[first], v - v[first]], axis=1))
+    return (source != source[first]) | (apart > 0.5 * (steps + steps[first]) + 1e-3).any(axis=1)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from .. import ROOT
 
-PRESENTATION = ("lib.figures", "lib.widgets", "lib.run")  # change pictures, never results
+LEFT_OUT = ("lib.figures", "lib.widgets", "lib.run", "lib.params")  # pictures; parameters are compared by name
 
 
 def _module_file(name: str) -> Path | None:
@@ -56,11 +56,11 @@ def _module(name: str) -> tuple[str, frozenset[str]]:
 
 
 def modules_behind(names: set[str]) -> dict[str, str]:
-    """Hash of every lib module that `names` import, directly or not; presentation modules are left out."""
+    """Hash of every lib module that `names` import, directly or not; pictures and parameters are left out."""
     hashes, queue = {}, list(names)
     while queue:
         name = queue.pop()
-        if name not in hashes and not name.startswith(PRESENTATION):
+        if name not in hashes and not name.startswith(LEFT_OUT):
             hashes[name], more = _module(name)
             queue += more
     return dict(sorted(hashes.items()))

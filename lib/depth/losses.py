@@ -94,3 +94,27 @@ def minimum_reprojection(warped: Tensor, still: Tensor, auto_mask: bool = True) 
     best, rest = warped.amin(1), still.amin(1)
     teaches = best < rest if auto_mask else torch.ones_like(best, dtype=torch.bool)
     return torch.where(teaches, best, rest), teaches
+
+
+def search_depth(
+    target: Tensor, source: Tensor, intrinsics: Tensor, source_from_target: Tensor, pixel: tuple[int, int],
+    depths: Tensor, ssim_weight: float,
+) -> tuple[Tensor, Tensor]:  # fmt: skip
+    """The loss of one pixel as a function of its depth: what training descends along the epipolar line.
+
+    Args:
+        target, source: (3, H, W) in 0..1
+        intrinsics, source_from_target: (3, 3), (4, 4)
+        pixel: column and row.
+        depths: candidates, in scene units. (N,)
+    Returns:
+        Where each candidate falls in the source, (N, 2), and its photometric error, (N,).
+    """
+    (u, v), N = pixel, len(depths)
+    planes = depths[:, None, None].expand(N, *target.shape[1:])
+    matrices, poses = intrinsics.expand(N, 3, 3), source_from_target.expand(N, 4, 4)
+    places, _ = camera.project(camera.transform(camera.unproject(planes, matrices), poses), matrices)
+    error = photometric_error(
+        camera.sample(source.expand(N, -1, -1, -1), places), target.expand(N, -1, -1, -1), ssim_weight
+    )
+    return places[:, v, u], error[:, v, u]

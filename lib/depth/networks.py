@@ -15,6 +15,7 @@ MEAN, STD = 0.45, 0.225  # of all channels, Monodepth2
 SMALL = (16, 32, 64, 96, 128)  # channels at strides 2 to 32
 SHIFT = 4  # pixels of the halved frame that a patch is looked for, each way
 SHARPNESS = 8.0  # of the softmax over shifts
+START_LOGIT = -1.0  # of inverse depth in its range, before anything is learned
 START_MOTION = 0.1  # scene units a frame, forward, before anything is learned
 
 
@@ -81,6 +82,8 @@ class DepthNetwork(nn.Module):
         self.reduce = nn.ModuleList(convolve(c, w) for c, w in zip(coarser, widths))
         self.merge = nn.ModuleList(convolve(w + s, w) for w, s in zip(widths, skips))
         self.heads = nn.ModuleList(convolve(w, 1) for w in widths[:scales])
+        for head in self.heads:
+            nn.init.constant_(head.bias, START_LOGIT)
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """(B, 3, H, W) in 0..1 -> inverse depth in 1 / scene unit, scale s of shape (B, 1, H / 2^s, W / 2^s)."""

@@ -129,28 +129,32 @@ class DepthTask:
             return 1
         return 4 if 4 * step < self.steps else 2 if 2 * step < self.steps else 1
 
-    def loss(self, batch: dict[str, Tensor], step: int) -> tuple[Tensor, dict[str, float]]:
+    def loss(self, batch: dict[str, Tensor], step: int) -> tuple[Tensor, dict[str, Tensor]]:
         """Mean over scales of minimum-reprojection error + smoothness / 2^scale.
 
         Returns:
             Scalar, and numbers to log: share of pixels that teach, length of the predicted motion in scene units.
         """
-        params, images, cell = self.params, batch["images"], self.pooling(step)
-        poses = predict_poses(self.networks, batch["inputs"])
+        poses, maps = predict_poses(self.networks, batch["inputs"]), self.networks.depth(batch["inputs"][:, 1])
+        with torch.autocast(poses.device.type, enabled=False):  # geometry in half precision is off by pixels
+            return self._compare(batch, poses, [m.float() for m in maps], self.pooling(step))
+
+    def _compare(
+        self, batch: dict[str, Tensor], poses: Tensor, maps: list[Tensor], cell: int
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        params, images = self.params, batch["images"]
         size = tuple(side // cell for side in images.shape[-2:])
         small = F.avg_pool2d(images.flatten(0, 1), cell).unflatten(0, images.shape[:2])
         intrinsics = camera.resize_intrinsics(batch["intrinsics"], images.shape[-2:], size)
-        still = compare_still(small, params.ssim_weight)
-        total, taught = images.new_zeros(()), []
-        for scale, inverse_depth in enumerate(self.networks.depth(batch["inputs"][:, 1])):
-            resized = resize(inverse_depth, size)[:, 0]
-            warped = compare_views(small, resized, intrinsics, poses, params.ssim_weight)
+        still, total, taught = compare_still(small, params.ssim_weight), images.new_zeros(()), []
+        for scale, inverse_depth in enumerate(maps):
+            warped = compare_views(small, resize(inverse_depth, size)[:, 0], intrinsics, poses, params.ssim_weight)
             error, teaches = minimum_reprojection(warped, still, params.auto_mask)
             colors = resize(images[:, 1], inverse_depth.shape[-2:])
             total = total + error.mean() + params.smoothness / 2**scale * smoothness(inverse_depth, colors)
-            taught.append(teaches.float().mean().item())
-        motion = poses[:, :, :3, 3].norm(dim=-1).mean()
-        return total / params.scales, {"teaching": taught[0], "motion": motion.item()}
+            taught.append(teaches.float().mean())
+        motion = poses[:, :, :3, 3].norm(dim=-1).mean().detach()
+        return total / len(maps), {"teaching": taught[0], "motion": motion}
 
 
 def resize(maps: Tensor, size: tuple[int, int]) -> Tensor:
@@ -171,9 +175,11 @@ def predict_poses(networks: DepthNetworks, images: Tensor) -> Tensor:
         earlier_from_middle, later_from_middle. (B, 2, 4, 4)
     """
     earlier, middle, later = images.unbind(1)
-    forward = camera.rigid_transform(*networks.pose(torch.cat([earlier, middle]), torch.cat([middle, later])))
-    middle_from_earlier, later_from_middle = forward.chunk(2)
-    return torch.stack([camera.invert_rigid(middle_from_earlier), later_from_middle], 1)
+    angle, translation = networks.pose(torch.cat([earlier, middle]), torch.cat([middle, later]))
+    with torch.autocast(images.device.type, enabled=False):
+        forward = camera.rigid_transform(angle.float(), translation.float())
+        middle_from_earlier, later_from_middle = forward.chunk(2)
+        return torch.stack([camera.invert_rigid(middle_from_earlier), later_from_middle], 1)
 
 
 def to_tensor(images: np.ndarray, like: Tensor) -> Tensor:
@@ -200,3 +206,20 @@ def predict_motion(networks: DepthNetworks, images: np.ndarray) -> np.ndarray:
     """later_from_earlier of each pair of frames that follow one another. (T, H, W, 3) uint8 -> (T - 1, 4, 4) float64"""
     frames = to_tensor(images, next(networks.parameters()))
     return camera.rigid_transform(*networks.eval().pose(frames[:-1], frames[1:])).double().cpu().numpy()
+
+
+@torch.no_grad()
+def explain_triplet(
+    networks: DepthNetworks, images: np.ndarray, intrinsics: np.ndarray, params: Any
+) -> tuple[Any, ...]:
+    """What the loss makes of one triplet. (3, H, W, 3) uint8, (3, 3)
+
+    Returns:
+        Photometric errors of the warped neighbours, (2, H, W), and which pixels teach, (H, W) bool.
+    """
+    frames = to_tensor(images, next(networks.parameters()))[None]
+    poses, maps = predict_poses(networks.eval(), frames), networks.depth(frames[:, 1])[0][:, 0]
+    matrix = torch.from_numpy(intrinsics).to(frames)[None]
+    warped = compare_views(frames, maps, matrix, poses, params.ssim_weight)
+    teaches = minimum_reprojection(warped, compare_still(frames, params.ssim_weight), params.auto_mask)[1]
+    return warped[0].cpu().numpy(), teaches[0].cpu().numpy()

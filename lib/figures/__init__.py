@@ -17,6 +17,7 @@ from ..data.labels import ClassSet
 from ..parallel import numpy_generator, pick_device
 
 DPI = 80
+LARGEST_PNG = 50_000  # bytes; larger pictures hold photographs and are shown as JPEG
 WIDTH = 10.0  # inches, of a full-width figure
 DEPTH_MAP = "magma"  # bright = near; lightness alone carries it, so it survives greyscale and colour blindness
 
@@ -31,10 +32,17 @@ def versions(device: str = "auto") -> str:
 class Picture(Figure):
     """A figure that a notebook shows by itself, without pyplot's state or an inline backend."""
 
-    def _repr_png_(self) -> bytes:
+    def _render(self, kind: str, **options: object) -> bytes:
         buffer = io.BytesIO()
-        self.savefig(buffer, format="png", dpi=self.dpi, metadata={"Software": None})
+        self.savefig(buffer, format=kind, dpi=self.dpi, **options)
         return buffer.getvalue()
+
+    def _repr_png_(self) -> bytes | None:
+        data = self._render("png", metadata={"Software": None})
+        return data if len(data) <= LARGEST_PNG else None  # IPython then asks for the JPEG
+
+    def _repr_jpeg_(self) -> bytes | None:
+        return None if self._repr_png_() else self._render("jpeg", pil_kwargs={"quality": 85})
 
 
 def new_figure(width: float = WIDTH, height: float = 3.0) -> Figure:

@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 
-import matplotlib
 import numpy as np
+from matplotlib import colormaps
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
 from ..copy_paste import Plan, Source
-from ..views import Item, Positives, map_sources, trace
+from ..views import Item, Positives, find_pixels, map_sources, trace
 from . import WIDTH, color_regions, image_grid, new_figure, show_image
 
 # Okabe and Ito's colours, apart for every kind of colour vision
@@ -20,33 +21,29 @@ def color_kept(source: Source, kept: np.ndarray) -> np.ndarray:
 
 
 def draw_composites(item: Item, columns: int = 4) -> Figure:
-    """All views, `columns` side by side: first round 1, then round 2, in the order of the sources."""
-    images, sources = list(item.images), len(item.source_regions)
-    rows = [images[k : k + columns] for k in range(0, len(images), columns)]
-    rows[-1] += [np.full_like(images[0], 255)] * (columns - len(rows[-1]))
-    titles = [f"round {k // sources + 1}, background {k % sources + 1}" for k in range(len(images))]
-    return image_grid(rows, titles + [""] * (len(rows) * columns - len(titles)))
+    """The first backgrounds with the pastes of round 1, and below the same ones with those of round 2."""
+    sources = len(item.source_regions)
+    shown = range(min(columns, sources))
+    titles = [f"background {k + 1}, round {r}" for r in (1, 2) for k in shown]
+    return image_grid([[item.images[r + k] for k in shown] for r in (0, sources)], titles)
 
 
 def draw_maps(item: Item, view: int) -> Figure:
     """One view and what is known of its pixels: which paste, which source image, which of its columns."""
     source, pixels, region = map_sources(item, view)
-    table = (np.array([matplotlib.colors.to_rgb(c) for c in COLORS]) * 255).astype(np.uint8)
-    column = matplotlib.colormaps["cividis"](np.clip(pixels[..., 0] / (source.shape[1] - 1), 0, 1))
-    pastes, regions = color_regions(item.pastes[view]), color_regions(region)
-    rows = [
-        [item.images[view], pastes, regions],
-        [table[source % len(table)], (column[..., :3] * 255).astype(np.uint8)],
-    ]
-    rows[1].append((matplotlib.colormaps["cividis"](pixels[..., 1] / source.shape[0])[..., :3] * 255).astype(np.uint8))
+    height, width = source.shape
+    table = np.array([to_rgb(c) for c in COLORS])
+    ramps = [colormaps["cividis"](pixels[..., i] / n)[..., :3] for i, n in enumerate((width, height))]
+    maps = [color_regions(item.pastes[view]), color_regions(region)]
     titles = ["view", "paste: black is the background", "region it shows", "source image, a colour each"]
+    rows = [[item.images[view], *maps], [table[source % len(table)], *ramps]]
     return image_grid(rows, [*titles, "source column: dark is left", "source row: dark is above"])
 
 
 def draw_positives(item: Item, positives: Positives, points: int = 5, columns: int = 4) -> Figure:
     """The points with most counterparts in the views that show most of them, a number and colour each point."""
     view, xy, group = positives
-    placement, _, _, region = trace(item, view, *np.floor(xy.T + 0.5).astype(int))
+    placement, _, _, region = trace(item, view, *find_pixels(item, xy))
     order = np.argsort(-np.bincount(group, placement >= len(item.images)), kind="stable")  # most pastes first
     _, first = np.unique(region[np.searchsorted(group, order)], return_index=True)  # a region once: points lie apart
     chosen = order[np.sort(first)[:points]].tolist()

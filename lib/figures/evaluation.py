@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..data.labels import IGNORE, ClassSet
-from . import color_labels, image_grid, legend, new_figure, show_image
+from . import color_labels, image_grid, legend, new_figure
 
 MAP = "cividis"  # even in lightness, and the same to colour-blind eyes
 
@@ -31,8 +31,8 @@ def draw_merging(vectors: Tensor, clusters: np.ndarray, pairs: np.ndarray, class
     """
     order = np.argsort(clusters, kind="stable")
     unit = F.normalize(vectors.cpu())[order]
-    figure = new_figure(height=3.6)
-    left, right = figure.subplots(1, 2, width_ratios=(1, 1.3))
+    figure = new_figure(width=9, height=3)
+    left, right = figure.subplots(1, 2, width_ratios=(1, 1.5))
     _heat(left, (unit @ unit.T).numpy(), "Similar prototypes end up together", "prototype", "prototype", vmax=1)
     share = pairs / np.maximum(pairs.sum(axis=0), 1)
     _heat(
@@ -54,7 +54,7 @@ def draw_merging(vectors: Tensor, clusters: np.ndarray, pairs: np.ndarray, class
 
 def draw_matching(overlap: np.ndarray, names: np.ndarray, classes: ClassSet) -> Figure:
     """IoU of every class with every cluster; the chosen pairs are framed. overlap (C, K), class of each cluster (K,)"""
-    figure = new_figure(width=7, height=4)
+    figure = new_figure(width=6, height=3.2)
     axes = figure.subplots()
     _heat(
         axes,
@@ -106,8 +106,10 @@ def draw_classes(iou: dict[str, np.ndarray], confusion: np.ndarray, classes: Cla
 
 def draw_predictions(images: np.ndarray, predicted: np.ndarray, truth: np.ndarray, classes: ClassSet) -> Figure:
     """Frames, predictions and truth one below the other; black = no class. Labels as train ids. (N, H, W)"""
-    colored = [[color_labels(labels, classes) for labels in maps] for maps in (predicted, truth)]
-    figure = image_grid([list(images), *colored], ["frame, then prediction, then truth"])
+    rows = {"frame": images, "prediction": [color_labels(m, classes) for m in predicted]}
+    figure = image_grid([*rows.values(), [color_labels(m, classes) for m in truth]])
+    for axes, name in zip(figure.axes[:: len(images)], (*rows, "truth")):
+        axes.set_ylabel(name)
     legend(figure, classes)
     return figure
 
@@ -136,11 +138,10 @@ def draw_similarity(images: np.ndarray, embeddings: Tensor, row: int, column: in
     height, width = images.shape[1:3]
     unit = F.normalize(F.interpolate(embeddings.float(), size=(height, width), mode="bilinear", align_corners=False))
     similarity = torch.einsum("bdhw,d->bhw", unit, unit[0, :, row, column]).numpy()
-    figure = new_figure(height=10 / len(images) * height / width * 2 + 0.5)
-    grid = figure.subplots(2, len(images), squeeze=False)
-    for i, image in enumerate(images):
-        show_image(grid[0, i], image)
-        show_image(grid[1, i], similarity[i], cmap=MAP, vmin=-0.2, vmax=1)
+    figure = image_grid([images, similarity], width=7)
+    grid = np.array(figure.axes).reshape(2, len(images))
+    for axes in grid[1]:
+        axes.images[0].set(cmap=MAP, clim=(-0.2, 1))
     grid[0, 0].plot(column, row, "o", mfc="none", mec="w", ms=9, mew=2)
     grid[0, 0].set_title("the pixel in the circle", fontsize=10)
     grid[1, 0].set_title("bright = similar to it", fontsize=10)

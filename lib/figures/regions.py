@@ -37,7 +37,7 @@ def _find_centers(graph: Graph) -> np.ndarray:
 def draw_superpixels(image: np.ndarray, inverse_depth: np.ndarray, superpixels: np.ndarray) -> Figure:
     """Step (a): image and depth under the outlines of the superpixels."""
     pictures = [outline(image, superpixels), outline(color_depth(inverse_depth), superpixels, (255, 255, 255))]
-    return image_row(pictures, ["(a) superpixels follow colour ...", "... and average depth (bright = near)"], NARROW)
+    return image_row(pictures, ["(a) superpixels follow colour ...", "... and average depth (bright = near)"], 6.5)
 
 
 def draw_nodes(graph: Graph) -> Figure:
@@ -61,10 +61,10 @@ def draw_boundaries(image: np.ndarray, graph: Graph, occlusion: int, support: in
     """
     figure = new_figure(NARROW, 2.6)
     left, right = figure.subplots(1, 2)
-    picture, (z, height) = outline(image, graph.superpixels, (200, 200, 200)), graph.positions[:, [2, 1]].T
+    (z, height), zoom = graph.positions[:, [2, 1]].T, max(1, round(DRAWN / image.shape[1]))
+    picture = image.repeat(zoom, axis=0).repeat(zoom, axis=1)
     shown = graph.edges[[occlusion, support]]
     near = z < 1.3 * z[shown].max()
-    zoom = picture.shape[1] // image.shape[1]
     dots = right.scatter(z[near], height[near], c=graph.normals[near, 1], s=9, cmap="PuOr", vmin=-1, vmax=1)
     figure.colorbar(dots, ax=right, label="upward normal")
     for edge, color, name in ((occlusion, OCCLUSION, "occlusion"), (support, SUPPORT, "support")):

@@ -1,12 +1,17 @@
 """The committed notebooks: executed at their defaults and normalised, so that a re-run changes only what it must."""
 
+import base64
+import io
+
 import nbformat
 from nbclient import NotebookClient
 from nbformat import NotebookNode
+from PIL import Image
 
 from .. import ROOT, params
 
 NOTEBOOKS = ROOT / "notebooks"
+LARGE = 20_000  # characters of an encoded picture, above which 256 colours must do
 WIDGET = "application/vnd.jupyter.widget-view+json"  # needs a live kernel; GitHub refuses it without its state
 
 
@@ -34,7 +39,20 @@ def _normalise_output(output: NotebookNode, count: int) -> NotebookNode:
         output.execution_count = count
     if "metadata" in output:
         output.metadata = nbformat.from_dict({})
+    picture = output.get("data", {}).get("image/png", "")
+    if len(picture) > LARGE:
+        output.data["image/png"] = _shrink(picture)
     return output
+
+
+def _shrink(picture: str) -> str:
+    """A PNG with a palette of 256 colours, if that is smaller; base64 in and out."""
+    image, buffer = Image.open(io.BytesIO(base64.b64decode(picture))), io.BytesIO()
+    if image.mode == "P":
+        return picture
+    image.convert("RGB").quantize(256, dither=Image.Dither.NONE).save(buffer, "png", optimize=True)
+    smaller = base64.b64encode(buffer.getvalue()).decode()
+    return min(picture, smaller, key=len)
 
 
 def refresh() -> int:

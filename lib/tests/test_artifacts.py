@@ -112,6 +112,7 @@ def test_expectations_stop_on_generated_streets_only(tmp_path):
     assert "met" in artifacts.expect(street, "delta1", 0.9, at_least=0.8)
     with pytest.raises(AssertionError, match="delta1 is 0.100, expected >= 0.8"):
         artifacts.expect(street, "delta1", 0.1, at_least=0.8)
+    assert "not met (0.100)" in artifacts.expect(street, "delta1", 0.1, at_least=0.8, required=False)
     real = artifacts.begin(
         "01_depth", params.make(params.DepthParams, {"run": str(tmp_path / "b"), "dataset": "camvid"})
     )

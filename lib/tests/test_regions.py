@@ -10,14 +10,29 @@ from infomap import Infomap
 
 from lib import artifacts
 from lib.data import Dataset, Frame
+from lib.figures import regions as pictures
 from lib.parallel import parallel_map
 from lib.params import DepthParams, RegionParams
 from lib.regions import FrameGrouper, average_rows, group_nodes, group_regions, grouping, lift_to_scene, metrics
-from lib.regions.grouping import Graph, measure_occlusion, measure_superpixels, measure_support, weigh_edges
+from lib.regions.grouping import (
+    Graph,
+    measure_contrast,
+    measure_occlusion,
+    measure_superpixels,
+    measure_support,
+    weigh_edges,
+)
 from lib.superpixels import find_edges, segment_superpixels
+from lib.widgets.regions import explore_weights
 
 PARAMS = RegionParams(
-    superpixels=60, smoothing=1.0, occlusion_weight=12.0, support_weight=20.0, cut=0.1, min_inverse_depth=0.01
+    superpixels=60,
+    smoothing=1.0,
+    occlusion_weight=12.0,
+    support_weight=20.0,
+    color_weight=0.0,
+    cut=0.1,
+    min_inverse_depth=0.01,
 )
 INTRINSICS = np.array([[40.0, 0, 35.5], [0, 42.0, 20.5], [0, 0, 1]])
 SIZE = (48, 72)
@@ -130,7 +145,7 @@ def draw_graph(seed, count=40, cells=12):
     normals /= np.linalg.norm(normals, axis=1, keepdims=True)
     edges = find_edges(ids)
     distances = measure_occlusion(positions, edges), measure_support(positions, normals, edges)
-    return Graph(ids, positions, normals, edges, *distances)
+    return Graph(ids, positions, normals, edges, *distances, contrast=rng.uniform(0, 30, len(edges)))
 
 
 def test_weights_against_the_equations():
@@ -141,6 +156,20 @@ def test_weights_against_the_equations():
         assert np.allclose((graph.occlusion[e], graph.support[e], weights[e]), transcribe_weight(*ends, 7.0, 2.0, -1.5))
     assert (graph.support > 0).any()
     assert (graph.support == 0).any()
+
+
+def test_color_adds_to_the_sum_and_only_with_a_weight():
+    graph = draw_graph(0)
+    plain, colored = weigh_edges(graph, PARAMS), weigh_edges(graph, replace(PARAMS, color_weight=0.1))
+    before, after = np.log(plain / (1 - plain)), np.log(colored / (1 - colored))
+    assert np.allclose(after - before, 0.1 * graph.contrast)
+    assert np.array_equal(plain, weigh_edges(replace(graph, contrast=0 * graph.contrast), PARAMS))
+
+
+def test_contrast_is_the_distance_of_mean_lab_colours():
+    image, ids = np.zeros((4, 8, 3), np.uint8), np.zeros((4, 8), int)
+    image[:, 4:], ids[:, 4:] = 255, 1  # black beside white
+    assert measure_contrast(image, ids, find_edges(ids)) == pytest.approx([100], abs=0.1)
 
 
 def test_order_within_an_edge_does_not_matter():
@@ -412,3 +441,29 @@ def test_plain_slic_comes_close_to_the_number():
         ids = metrics.cut_slic(image, count)
         assert ids.min() == 1
         assert abs(int(ids.max()) - count) <= max(1, count // 5)
+
+
+# --- pictures
+
+
+def test_every_picture_is_drawn_and_the_panel_answers():
+    image, inverse, kind = draw_street()
+    graph = grouping.build_graph(image, inverse, INTRINSICS, PARAMS)
+    regions, weights = grouping.group_graph(graph, PARAMS), weigh_edges(graph, PARAMS)
+    labels = np.where(kind == 3, 255, kind).astype(np.uint8)
+    scores = {prefix + name: 0.5 for prefix in ("", "slic_", "grid_") for name in pictures.SCORES}
+    drawn = [
+        pictures.draw_superpixels(image, inverse, graph.superpixels),
+        pictures.draw_nodes(graph),
+        pictures.draw_boundaries(image, graph, graph.occlusion.argmax(), graph.support.argmax()),
+        pictures.draw_grouping(image, graph, weights, regions),
+        pictures.draw_weights(weights, PARAMS.cut, weights > 0.5),
+        pictures.draw_candidates(image, [regions, regions], ["a", "b"]),
+        pictures.draw_scores(scores),
+        pictures.draw_failures([image], [regions], [labels]),
+    ]
+    assert all(picture._repr_png_() or picture._repr_jpeg_() for picture in drawn)
+    panel = explore_weights(image, graph, PARAMS)
+    before = panel.children[-1].value
+    panel.children[0].value = 60.0
+    assert panel.children[-1].value != before

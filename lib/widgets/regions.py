@@ -13,7 +13,7 @@ from . import panel
 
 
 def explore_weights(image: np.ndarray, graph: Graph, params: RegionParams) -> ipywidgets.VBox:
-    """Four sliders: w_ocln, w_sup, b and the cut; superpixels and geometry stay as they are.
+    """Sliders for w_ocln, w_sup, the weight of colour, b and the cut; superpixels and geometry stay as they are.
 
     Args:
         image: RGB. (H, W, 3) uint8
@@ -30,6 +30,7 @@ def explore_weights(image: np.ndarray, graph: Graph, params: RegionParams) -> ip
         draw,
         occlusion_weight=slider(value=params.occlusion_weight, max=60, step=1, description="w_ocln"),
         support_weight=slider(value=params.support_weight, max=1500, step=10, description="w_sup"),
+        color_weight=slider(value=params.color_weight, max=0.5, step=0.01, description="colour"),
         bias=slider(value=params.bias, min=-8, max=0, step=0.25, description="b"),
         cut=slider(value=params.cut, min=0.01, max=0.5, step=0.01, description="cut"),
     )

@@ -1,0 +1,146 @@
+"""Pictures of notebook 01: a clip, view synthesis, what the loss leaves out, depth, points, tracks, curves."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from ..data import Dataset, Frame
+from . import WIDTH, color_depth, color_labels, color_regions, image_grid, image_row, new_figure, show_image
+
+BLUE, ORANGE, GREY = "#0072b2", "#d55e00", "#999999"
+NEAREST = 5.0  # metres; what is as near or nearer is brightest in a picture of depth
+NARROW = 8.0  # inches, of figures that hold photographs
+
+
+def invert_depth(depth: np.ndarray) -> np.ndarray:
+    """Inverse depth of a true map for `color_depth`: sky is barely above 0, no value is 0. (H, W)"""
+    return np.divide(1, np.minimum(depth, 1e4), out=np.zeros_like(depth), where=depth > 0)
+
+
+def _shade(values: np.ndarray, largest: float) -> np.ndarray:
+    return np.repeat((np.clip(values / largest, 0, 1) * 255).astype(np.uint8)[..., None], 3, -1)
+
+
+def draw_clip(dataset: Dataset, frames: Sequence[Frame]) -> Figure:
+    """One row a frame: the image and whatever truth the data set has beside it."""
+    rows = []
+    for frame in frames:
+        depth, labels, things = dataset.depth(frame), dataset.labels(frame), dataset.instances(frame)
+        moving, columns = dataset.moving(frame), {"frame": dataset.image(frame)}
+        columns |= {} if depth is None else {"true depth": color_depth(invert_depth(depth), 1 / NEAREST)}
+        columns |= {} if labels is None else {"class": color_labels(labels, dataset.classes)}
+        columns |= {} if things is None else {"instance": color_regions(things)}
+        columns |= {} if moving is None else {"moves by itself": _shade(moving, 1)}
+        rows.append(columns)
+    return image_grid([list(row.values()) for row in rows], list(rows[0]), NARROW)
+
+
+def draw_rebuilt(middle: np.ndarray, later: np.ndarray, rebuilt: np.ndarray) -> Figure:
+    """A frame, the next one, the next one warped onto it, and the differences. (H, W, 3) in 0..1 each"""
+    before, after = (np.abs(image - middle).mean(-1) for image in (later, rebuilt))
+    pictures = [(image * 255).astype(np.uint8) for image in (middle, later, rebuilt)]
+    titles = ["frame t", "frame t+1", "t+1 warped onto t", "|t+1 - t|", "|warped - t|"]
+    return image_row([*pictures, _shade(before, 0.3), _shade(after, 0.3)], titles, NARROW)
+
+
+def draw_masks(image: np.ndarray, warped: np.ndarray, teaches: np.ndarray) -> Figure:
+    """Which neighbour explains a pixel better, and which pixels teach. (H, W, 3), (2, H, W), (H, W)"""
+    colors = np.array([[0, 114, 178], [230, 159, 0]], np.uint8)
+    dark = np.where(teaches[..., None], image, image // 6 + np.array([90, 0, 0], np.uint8))
+    titles = ["frame", "earlier (blue) or later (orange)", "left out by the mask (red)"]
+    return image_row([image, colors[warped.argmin(0)], dark], titles, NARROW)
+
+
+def draw_search(
+    images: Sequence[np.ndarray], pixel: tuple[int, int], places: np.ndarray, depths: np.ndarray,
+    errors: np.ndarray, predicted: float,
+) -> Figure:  # fmt: skip
+    """One pixel, where its depth candidates fall in the next frame, and the loss of each candidate."""
+    figure = new_figure(WIDTH, 2.4)
+    left, middle, right = figure.subplots(1, 3)
+    show_image(left, images[0], f"frame t, pixel {pixel}")
+    show_image(middle, images[1], "frame t+1, where it could be")
+    left.plot(*pixel, "o", color=ORANGE, mec="w")
+    inside = ((places > -0.5) & (places < np.array(images[0].shape[1::-1]) - 0.5)).all(1)
+    middle.plot(*places[inside].T, ".-", color="w", lw=0.5, ms=2)
+    chosen = np.abs(np.log(depths / predicted)).argmin()
+    middle.plot(*places[chosen], "o", color=ORANGE, mec="w")
+    right.semilogx(depths, errors, color=BLUE)
+    right.axvline(predicted, color=ORANGE, label="predicted")
+    right.set(xlabel="depth in scene units", ylabel="photometric error", title="Loss along the epipolar line")
+    right.legend(frameon=False)
+    return figure
+
+
+def draw_depth(images: Any, inverse_depths: Any, true: Sequence[np.ndarray | None], scaled: Any) -> Figure:
+    """Frame, prediction and, where there is truth, truth and relative error (white = half of the depth or more)."""
+    rows = []
+    for image, inverse_depth, depth, metres in zip(images, inverse_depths, true, scaled):
+        row = [image, color_depth(inverse_depth)]
+        if depth is not None:
+            error = np.divide(
+                np.abs(metres - depth), depth, out=np.zeros_like(metres), where=(depth > 0) & (depth < 80)
+            )
+            row = [
+                image,
+                color_depth(1 / metres, 1 / NEAREST),
+                color_depth(invert_depth(depth), 1 / NEAREST),
+                _shade(error, 0.5),
+            ]
+        rows.append(row)
+    return image_grid(rows, ["frame", "predicted depth", "true depth", "error (white: > 50 %)"], NARROW)
+
+
+def draw_points(points: np.ndarray, image: np.ndarray, reach: float) -> Figure:
+    """Every pixel of a frame at its place in space, from the side and from above. (H, W, 3) twice; `reach` along z"""
+    figure = new_figure(WIDTH, 3.0)
+    chosen = (points[..., 2] < reach).ravel()
+    flat, colors = points.reshape(-1, 3)[chosen], image.reshape(-1, 3)[chosen] / 255
+    for axes, row, name, limit in zip(figure.subplots(1, 2), (1, 0), ("y, down", "x, right"), (0.35, 0.5)):
+        axes.scatter(flat[:, 2], flat[:, row], c=colors, s=3, lw=0)
+        axes.set(xlabel="z, forward", ylabel=name, facecolor="#dddddd", xlim=(0, reach), aspect="equal")
+        axes.set_ylim(limit * reach, -limit * reach)
+        axes.set_title("seen from the side" if row == 1 else "seen from above", fontsize=10)
+    return figure
+
+
+def draw_tracks(true: np.ndarray, driven: np.ndarray) -> Figure:
+    """Camera centres from above, metres; `driven` already aligned. (T, 3) each"""
+    figure = new_figure(WIDTH, 2.0)
+    axes = figure.subplots()
+    for track, name, color, mark in ((true, "true", GREY, "o-"), (driven, "from the pose network", ORANGE, ".--")):
+        axes.plot(track[:, 2], track[:, 0], mark, color=color, label=name)
+    axes.set(xlabel="z, metres", ylabel="x, metres", title="The drive from above, one mark a frame")
+    axes.set_ylim(*(true[:, 0].mean() + np.array([1.5, -1.5])))
+    axes.legend(frameon=False)
+    return figure
+
+
+def draw_history(history: Any) -> Figure:
+    """Loss, share of pixels that teach, length of the predicted motion; means of 20 steps."""
+    figure = new_figure(WIDTH, 2.4)
+    titles = {"loss": "Loss", "teaching": "Share of pixels that teach", "motion": "Motion, scene units a frame"}
+    for axes, (name, title) in zip(figure.subplots(1, 3), titles.items()):
+        values = np.array(history.columns[name])
+        width = min(20, len(values))
+        axes.plot(
+            np.arange(width - 1, len(values)), np.convolve(values, np.full(width, 1 / width), "valid"), color=BLUE
+        )
+        axes.set_title(title, fontsize=10)
+        axes.set_xlabel("step")
+    return figure
+
+
+def draw_classes(classes: dict[str, tuple[float, float, int]], overall: float) -> Figure:
+    """Relative error of each class, the mean over images as a line."""
+    figure = new_figure(WIDTH, 2.4)
+    axes = figure.subplots()
+    seen = {name: row[0] for name, row in classes.items() if row[2]}  # sky has no depth
+    axes.bar(list(seen), list(seen.values()), color=BLUE)
+    axes.axhline(overall, color=ORANGE, label="mean over images")
+    axes.set(ylabel="abs_rel", title="Which things are hard")
+    axes.tick_params(axis="x", rotation=30)
+    axes.legend(frameon=False)
+    return figure

@@ -1,0 +1,365 @@
+"""Depth from video: numbered definitions against slow transcriptions, laws of the loss, sampling, metrics, tracks."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from matplotlib.figure import Figure
+
+from lib import camera, depth
+from lib.data import Dataset, Frame
+from lib.data.labels import STREET
+from lib.depth.losses import smoothness, ssim_error
+from lib.depth.metrics import measure_depth
+from lib.depth.networks import match_shifts
+from lib.depth.task import draw_color_change
+from lib.figures import depth as pictures
+from lib.parallel import numpy_generator, torch_generator
+from lib.params import DepthParams
+from lib.widgets.depth import explore_pixel, show_pixel
+
+SIZE = (64, 96)
+PARAMS = DepthParams(height=SIZE[0], width=SIZE[1], batch=3, scales=2)
+K = camera.intrinsics_from_field_of_view(80.0, *SIZE).numpy()
+
+
+@pytest.fixture
+def rng():
+    return torch_generator(0, 2)
+
+
+@pytest.fixture(scope="module")
+def triplets():
+    images = numpy_generator(0, 4).integers(0, 256, (7, *SIZE, 3), dtype=np.uint8)
+    members = np.arange(5)[:, None] + np.arange(3)
+    matrix = K.copy()
+    matrix[0, 2] += 3  # a principal point off the middle, which a flip must move
+    return depth.Triplets(images, members, np.repeat(matrix[None], 5, 0).astype(np.float32))
+
+
+@pytest.fixture(scope="module")
+def task(triplets):
+    return depth.DepthTask(PARAMS, triplets, steps=8)
+
+
+# losses
+
+
+def slow_ssim(a, b):
+    """Wang et al. 2004, eq. 13, with uniform 3 x 3 windows, written out for one channel."""
+    height, width = len(a), len(a[0])
+    inside = lambda i, n: -i if i < 0 else 2 * n - 2 - i if i >= n else i  # noqa: E731
+    out = np.zeros((height, width))
+    for y in range(height):
+        for x in range(width):
+            at = [(inside(y + j, height), inside(x + i, width)) for j in (-1, 0, 1) for i in (-1, 0, 1)]
+            p, q = [float(a[r][c]) for r, c in at], [float(b[r][c]) for r, c in at]
+            mp, mq = sum(p) / 9, sum(q) / 9
+            vp, vq = sum((v - mp) ** 2 for v in p) / 9, sum((v - mq) ** 2 for v in q) / 9
+            cov = sum((v - mp) * (w - mq) for v, w in zip(p, q)) / 9
+            ssim = (2 * mp * mq + 1e-4) * (2 * cov + 9e-4) / ((mp**2 + mq**2 + 1e-4) * (vp + vq + 9e-4))
+            out[y, x] = min(max((1 - ssim) / 2, 0), 1)
+    return out
+
+
+def test_ssim_equals_its_definition(rng):
+    a, b = torch.rand(2, 1, 1, 6, 7, generator=rng, dtype=torch.float64)
+    np.testing.assert_allclose(ssim_error(a, b)[0, 0], slow_ssim(a[0, 0], b[0, 0]), atol=1e-9)
+
+
+def test_photometric_error_is_zero_for_equal_pictures_and_mixes_both_terms(rng):
+    a, b = torch.rand(2, 2, 3, 8, 9, generator=rng)
+    assert not depth.photometric_error(a, a, 0.85).any()
+    torch.testing.assert_close(depth.photometric_error(a, b, 0.0), (a - b).abs().mean(1))
+    torch.testing.assert_close(depth.photometric_error(a, b, 1.0), ssim_error(a, b).mean(1))
+
+
+def test_minimum_and_mask_pixel_by_pixel(rng):
+    warped, still = torch.rand(2, 2, 2, 4, 5, generator=rng)
+    error, teaches = depth.minimum_reprojection(warped, still)
+    for b, y, x in np.ndindex(2, 4, 5):
+        best, rest = min(warped[b, :, y, x].tolist()), min(still[b, :, y, x].tolist())
+        assert teaches[b, y, x] == (best < rest)
+        assert error[b, y, x] == min(best, rest)
+    assert not depth.minimum_reprojection(still, still)[1].any()
+    assert depth.minimum_reprojection(still, still, auto_mask=False)[1].all()
+
+
+def test_smoothness_forgets_the_unit_and_forgives_edges(rng):
+    inverse_depth, image = torch.rand(2, 1, 6, 8, generator=rng) + 0.1, torch.rand(2, 3, 6, 8, generator=rng)
+    torch.testing.assert_close(smoothness(5 * inverse_depth, image), smoothness(inverse_depth, image))
+    assert smoothness(torch.ones(1, 1, 6, 8), image[:1]) == 0
+    step, edge = torch.ones(1, 1, 6, 8), torch.zeros(1, 3, 6, 8)
+    step[..., 4:], edge[..., 4:] = 2, 1
+    assert smoothness(step, edge) < smoothness(step, torch.zeros_like(edge)) / 2
+
+
+def test_a_camera_at_rest_rebuilds_its_picture(rng):
+    image, near = torch.rand(1, 3, *SIZE, generator=rng), 0.1 + torch.rand(1, *SIZE, generator=rng)
+    rebuilt = depth.reproject(image, near, torch.from_numpy(K)[None].float(), torch.eye(4)[None])
+    torch.testing.assert_close(rebuilt, image, atol=1e-4, rtol=0)
+
+
+def test_a_wall_moves_by_focal_length_times_motion_over_depth(rng):
+    """At depth 4, half a unit sideways moves all pixels by f / 8."""
+    image, matrix = torch.rand(1, 3, *SIZE, generator=rng, dtype=torch.float64), torch.from_numpy(K)[None].clone()
+    matrix[:, 0, 0] = matrix[:, 1, 1] = 16.0
+    pose = camera.rigid_transform(torch.zeros(1, 3).double(), torch.tensor([[0.5, 0, 0]]).double())
+    rebuilt = depth.reproject(image, torch.full((1, *SIZE), 0.25, dtype=torch.float64), matrix, pose)
+    torch.testing.assert_close(rebuilt[..., :-2], image[..., 2:], atol=1e-6, rtol=0)
+
+
+def test_the_search_finds_the_depth_of_a_wall(rng):
+    """The source is the wall at depth 4 seen after half a unit sideways, so the loss is lowest at 4."""
+    source, matrix = torch.rand(1, 3, *SIZE, generator=rng), torch.from_numpy(K)[None].float()
+    pose = camera.rigid_transform(torch.zeros(1, 3), torch.tensor([[0.5, 0, 0]]))
+    target = depth.reproject(source, torch.full((1, *SIZE), 0.25), matrix, pose)
+    depths = torch.tensor([1.0, 2.0, 3.0, 4.0, 6.0, 12.0])
+    places, errors = depth.search_depth(target[0], source[0], matrix[0], pose[0], (20, 15), depths, 0.85)
+    assert depths[errors.argmin()] == 4
+    torch.testing.assert_close(places[:, 1], torch.full((6,), 15.0), atol=1e-3, rtol=0)  # the epipolar line is level
+
+
+# networks
+
+
+@pytest.mark.parametrize("encoder", ["small", "resnet18", "resnet50"])
+def test_outputs_have_their_shapes_and_range(encoder, rng):
+    networks = depth.build_networks(replace(PARAMS, encoder=encoder, scales=4))
+    images = torch.rand(2, 3, *SIZE, generator=rng)
+    for scale, m in enumerate(networks.depth(images)):
+        assert m.shape == (2, 1, SIZE[0] >> scale, SIZE[1] >> scale)
+        assert 1 / PARAMS.max_depth <= m.min() <= m.max() <= 1 / PARAMS.min_depth
+    angle, translation = networks.pose(images, images)
+    assert angle.shape == translation.shape == (2, 3)
+    assert (translation[:, 2] < 0).all(), "it starts out driving forward: points come nearer"
+
+
+def test_weights_depend_on_the_seed_alone():
+    state = torch.random.get_rng_state()
+    one, two, other = (depth.build_networks(replace(PARAMS, seed=s)).state_dict() for s in (0, 0, 1))
+    assert all(torch.equal(one[k], two[k]) for k in one)
+    assert not torch.equal(one["pose.head.0.weight"], other["pose.head.0.weight"])
+    assert torch.equal(state, torch.random.get_rng_state())
+
+
+def test_a_shifted_picture_matches_best_at_its_shift(rng):
+    """Four pixels to the right and two up are (+2, -1) in the halved frame."""
+    from lib.depth.networks import SHIFT
+
+    earlier = torch.rand(1, 3, *SIZE, generator=rng)
+    best = match_shifts(earlier, earlier.roll((-2, 4), (2, 3)))[0, :, 6:-6, 6:-6].argmax(0)
+    side = 2 * SHIFT + 1
+    assert ((best // side - SHIFT == -1) & (best % side - SHIFT == 2)).float().mean() > 0.95
+
+
+def test_poses_of_both_neighbours_come_from_ordered_pairs(task, rng):
+    images = torch.rand(2, 3, 3, *SIZE, generator=rng)
+    networks = task.networks.eval()
+    poses = depth.predict_poses(networks, images)
+    middle_from_earlier = camera.rigid_transform(*networks.pose(images[:, 0], images[:, 1]))
+    later_from_middle = camera.rigid_transform(*networks.pose(images[:, 1], images[:, 2]))
+    torch.testing.assert_close(poses[:, 0] @ middle_from_earlier, torch.eye(4).expand(2, 4, 4), atol=1e-5, rtol=0)
+    torch.testing.assert_close(poses[:, 1], later_from_middle, atol=1e-5, rtol=0)
+    motion = depth.predict_motion(networks, (images[0].permute(0, 2, 3, 1) * 255).byte().numpy())
+    assert motion.shape == (2, 4, 4)
+
+
+# task
+
+
+def test_batches_are_a_function_of_the_step(task, triplets):
+    again = depth.DepthTask(PARAMS, triplets, steps=8)
+    for step in (5, 0):
+        one, two = task.sample(step), again.sample(step)
+        assert all(torch.equal(one[k], two[k]) for k in one)
+    assert not torch.equal(task.sample(0)["images"], task.sample(1)["images"])
+
+
+def test_an_epoch_sees_each_triplet_once(triplets):
+    sample = depth.DepthTask(replace(PARAMS, batch=5, flip_probability=0.0), triplets, steps=8).sample
+    middles = sample(3)["images"][:, 1].permute(0, 2, 3, 1).mul(255).round().byte().numpy()
+    assert sorted(m.tobytes() for m in middles) == sorted(triplets.images[i].tobytes() for i in range(1, 6))
+
+
+def test_a_mirrored_frame_has_a_mirrored_principal_point(triplets):
+    plain, mirrored = (
+        depth.DepthTask(replace(PARAMS, flip_probability=p), triplets, steps=8).sample(2) for p in (0.0, 1.0)
+    )
+    assert torch.equal(mirrored["images"], plain["images"].flip(-1))
+    centre = plain["intrinsics"][:, 0, 2]
+    torch.testing.assert_close(mirrored["intrinsics"][:, 0, 2], SIZE[1] - 1 - centre)
+
+
+def test_colors_change_for_the_networks_only(triplets):
+    plain, jittered = (
+        depth.DepthTask(replace(PARAMS, jitter_probability=p, flip_probability=0.0), triplets, steps=8).sample(2)
+        for p in (0.0, 1.0)
+    )
+    assert torch.equal(plain["images"], plain["inputs"])
+    assert torch.equal(jittered["images"], plain["images"])
+    assert not torch.equal(jittered["images"], jittered["inputs"])
+
+
+def test_a_color_change_keeps_gray_gray():
+    """Hue and saturation act on what is not gray; brightness and contrast scale it, about the mean 0.5 here."""
+    for seed in range(5):
+        matrix, share = draw_color_change(numpy_generator(seed))
+        out = matrix @ np.full(3, 0.5) + share * 0.5
+        assert np.ptp(out) < 2e-3  # the YIQ table has three digits
+        assert 0.79 < out.mean() / 0.5 < 1.21
+
+
+def test_the_loss_is_finite_and_teaches_every_weight(task):
+    task.networks.train()
+    for step in (0, 3, 7):  # cells of 4, 2 and 1
+        loss, numbers = task.loss(task.sample(step), step)
+        task.networks.zero_grad()
+        loss.backward()
+        assert math.isfinite(loss.item())
+        assert 0 <= numbers["teaching"] <= 1
+        gradients = [p.grad for p in task.networks.parameters()]
+        assert all(g is not None and torch.isfinite(g).all() for g in gradients)
+    assert any(g.abs().max() > 0 for g in gradients)
+
+
+def test_half_precision_is_for_the_networks_only(task):
+    """What a GPU does with autocast: the geometry stays exact enough that the loss is nearly the same."""
+    task.networks.eval()
+    batch = task.sample(0)
+    with torch.no_grad():
+        loss, _ = task.loss(batch, 7)
+        with torch.autocast("cpu", torch.bfloat16):
+            half, _ = task.loss(batch, 7)
+            assert depth.predict_poses(task.networks, batch["inputs"]).dtype == torch.float32
+    assert half.dtype == torch.float32
+    assert half.item() == pytest.approx(loss.item(), rel=0.05)
+
+
+def test_cells_become_finer(triplets):
+    task = depth.DepthTask(PARAMS, triplets, steps=8)
+    assert [task.pooling(step) for step in range(8)] == [4, 4, 2, 2, 1, 1, 1, 1]
+    assert depth.DepthTask(replace(PARAMS, coarse_to_fine=False), triplets, steps=8).pooling(0) == 1
+
+
+class Memory(Dataset):
+    """A few frames with truth, in memory."""
+
+    name, classes, size = "street", STREET, SIZE
+
+    def __init__(self, count=6, truth=True):
+        rng = numpy_generator(0, 9)
+        self._frames = [Frame(f"a/{i}", "a", "train", i / 10) for i in range(count)]
+        self.images = rng.integers(0, 256, (count, *SIZE, 3), dtype=np.uint8)
+        self.true = rng.uniform(2, 60, (count, *SIZE)).astype(np.float32) if truth else [None] * count
+
+    def _number(self, frame):
+        return int(frame.id.split("/")[1])
+
+    def image(self, frame):
+        return self.images[self._number(frame)]
+
+    def depth(self, frame):
+        return self.true[self._number(frame)]
+
+    def labels(self, frame):
+        return np.full(SIZE, 13, np.uint8) if self.depth(frame) is not None else None
+
+    def moving(self, frame):
+        return np.arange(SIZE[1])[None] + np.zeros(SIZE) < 10
+
+
+def test_triplets_are_neighbours_of_one_clip(monkeypatch):
+    dataset = Memory()
+    monkeypatch.setattr("lib.depth.task.open_dataset", lambda params, name: dataset)
+    made = depth.read_triplets(replace(PARAMS, clips=("street", "street"), frame_step=2))
+    assert made.members.tolist() == [[0, 2, 4], [1, 3, 5], [6, 8, 10], [7, 9, 11]]
+    np.testing.assert_allclose(made.intrinsics[0], K, rtol=1e-6)  # no calibration: from the field of view
+    with pytest.raises(ValueError, match="name longer videos"):
+        depth.read_triplets(replace(PARAMS, frame_step=4))
+
+
+def test_streets_like_a_camera_have_its_focal_length():
+    matrix = camera.intrinsics_from_field_of_view(47.0, *SIZE).numpy()
+    assert depth.street_like(PARAMS, matrix).field_of_view == pytest.approx(47.0)
+
+
+# metrics
+
+
+def test_perfect_depth_up_to_scale_scores_perfectly():
+    dataset = Memory()
+    scores = depth.score_frames(dataset, dataset.frames(), [1 / (7 * m) for m in dataset.true])
+    assert scores["abs_rel"] < 1e-6
+    assert scores["rmse"] < 1e-4
+    assert scores["delta1"] == 1
+    assert scores["abs_rel_moving"] < 1e-6
+    assert scores["classes"]["car"][2] == 6 * SIZE[0] * SIZE[1]
+    assert math.isnan(scores["classes"]["road"][0])
+    assert depth.score_frames(Memory(truth=False), dataset.frames(), dataset.true) == {}
+
+
+def test_metrics_equal_their_definitions():
+    true, predicted = [2.0, 10.0, 40.0], [2.4, 9.0, 70.0]
+    n, pairs = 3, list(zip(true, predicted))
+    expected = {
+        "abs_rel": sum(abs(p - t) / t for t, p in pairs) / n,
+        "sq_rel": sum((p - t) ** 2 / t for t, p in pairs) / n,
+        "rmse": math.sqrt(sum((p - t) ** 2 for t, p in pairs) / n),
+        "rmse_log": math.sqrt(sum((math.log(p) - math.log(t)) ** 2 for t, p in pairs) / n),
+        "delta1": sum(max(p / t, t / p) < 1.25 for t, p in pairs) / n,
+        "delta2": sum(max(p / t, t / p) < 1.25**2 for t, p in pairs) / n,
+        "delta3": sum(max(p / t, t / p) < 1.25**3 for t, p in pairs) / n,
+    }
+    assert measure_depth(np.array(true), np.array(predicted)) == pytest.approx(expected)
+
+
+def test_sky_far_and_missing_pixels_are_not_scored():
+    true = np.full((10, 20), 5.0)
+    true[0], true[1], true[2] = np.inf, 0, 81
+    assert depth.select_valid(true).sum() == 7 * 20
+    crop = depth.select_valid(np.full((375, 1242), 5.0), crop=True)
+    rows, columns = np.flatnonzero(crop.any(1)), np.flatnonzero(crop.any(0))
+    # the bounds that Monodepth2's evaluation prints for an image of this size
+    assert (rows[0], rows[-1] + 1, columns[0], columns[-1] + 1) == (153, 371, 44, 1197)
+
+
+def test_a_turned_and_stretched_track_is_found_again():
+    rng = np.random.default_rng(3)
+    track = np.cumsum(rng.normal(size=(9, 3)), 0)
+    turn = camera.rotation_from_axis_angle(torch.tensor([[0.4, -1.0, 0.2]], dtype=torch.float64))[0].numpy()
+    aligned, scale = depth.align_similarity(0.2 * track @ turn.T + [1, 2, 3], track)
+    np.testing.assert_allclose(aligned, track, atol=1e-9)
+    assert scale == pytest.approx(5)
+    mirrored, _ = depth.align_similarity(track * [1, 1, -1], track)
+    assert np.abs(mirrored - track).max() > 0.1, "a mirror is no similarity of motion"
+    assert depth.align_similarity(np.zeros((4, 3)), track[:4])[1] == 1
+
+
+def test_chained_steps_lead_where_the_camera_was():
+    rng = torch_generator(0, 5)
+    steps = camera.rigid_transform(*torch.randn(2, 5, 3, generator=rng, dtype=torch.float64))
+    camera_from_world, centres = torch.eye(4, dtype=torch.float64), [torch.zeros(3, dtype=torch.float64)]
+    for step in steps:
+        camera_from_world = step @ camera_from_world
+        centres.append(torch.linalg.inv(camera_from_world)[:3, 3])
+    np.testing.assert_allclose(depth.chain_poses(steps.numpy()), torch.stack(centres), atol=1e-9)
+
+
+# pictures
+
+
+def test_pictures_and_panel_are_drawn(task, triplets):
+    dataset, frames = Memory(), Memory().frames()
+    figure = show_pixel(task.networks, triplets.images[:2], K, 0.85, 20, 10)
+    assert isinstance(figure, Figure)
+    assert isinstance(pictures.draw_clip(dataset, frames[:2]), Figure)
+    assert isinstance(pictures.draw_clip(Memory(truth=False), frames[:2]), Figure)
+    masks = depth.explain_triplet(task.networks, triplets.images[:3], K, PARAMS)
+    assert isinstance(pictures.draw_masks(triplets.images[1], *masks), Figure)
+    box = explore_pixel(task.networks, triplets.images[:2], K, 0.85)
+    before = box.children[-1].value
+    box.children[0].value = 3
+    assert box.children[-1].value != before

@@ -1,0 +1,67 @@
+"""Pictures and panel of notebook 05, without a browser."""
+
+import io
+
+import numpy as np
+import pytest
+import torch
+
+from lib.data.labels import CAMVID_11, STREET
+from lib.figures import evaluation as draw
+from lib.widgets.evaluation import explore_similarity
+
+RNG = np.random.default_rng(0)
+
+
+def png_bytes(figure):
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png")
+    return len(buffer.getvalue())
+
+
+def test_every_picture_is_drawn_and_small():
+    classes, clusters = len(STREET), np.arange(40) % 12
+    pairs = RNG.integers(0, 99, (classes, 40))
+    images = RNG.integers(0, 256, (3, 16, 32, 3)).astype(np.uint8)
+    labels = np.array(STREET.ids)[RNG.integers(0, classes, (3, 16, 32))]
+    embeddings = torch.randn(3, 8, 4, 8, generator=torch.Generator().manual_seed(0))
+    iou = np.where(np.arange(classes) == 3, np.nan, 0.5)
+    scores = {"ours": (0.3, 0.6), "greedy": (0.4, 0.7), "floor": (0.2, 0.5)}
+    for figure in (
+        draw.draw_merging(torch.randn(40, 8), clusters, pairs, STREET),
+        draw.draw_matching(RNG.random((classes, 5)), np.array([3, -1, 0, 5, 7]), STREET),
+        draw.draw_scores(scores, (0.25, 0.33)),
+        draw.draw_classes({"ours": iou, "floor": iou}, RNG.integers(0, 9, (classes, classes + 1)), STREET),
+        draw.draw_predictions(images, labels, labels, STREET),
+        draw.draw_similarity(images, embeddings, row=3, column=9),
+    ):
+        assert 0 < png_bytes(figure) < 150_000
+
+
+def test_indices_become_train_ids_and_unnamed_becomes_ignore():
+    found = draw.to_train_ids(np.array([0, 11, -1, 255]), STREET)
+    assert found.tolist() == [0, 13, 255, 255]
+    assert found.dtype == np.uint8
+    indices = RNG.integers(0, 11, (4, 5))
+    np.testing.assert_array_equal(CAMVID_11.to_index(draw.to_train_ids(indices, CAMVID_11)), indices)
+
+
+def test_like_features_get_like_colours():
+    embeddings = torch.zeros(2, 6, 4, 4)
+    embeddings[:, 0], embeddings[:, 1, :2], embeddings[0, 2, :, :2] = 1, 2, 3
+    embeddings = embeddings + 0.01 * torch.randn(embeddings.shape, generator=torch.Generator().manual_seed(0))
+    first, second = (c.astype(int) for c in draw.color_features(embeddings, (4, 4)))
+    assert abs(first[0, 3] - second[0, 0]).max() < 40
+    assert abs(first[0, 3] - first[3, 0]).max() > 80
+
+
+def test_the_panel_redraws_for_another_pixel():
+    images = RNG.integers(0, 256, (2, 16, 32, 3)).astype(np.uint8)
+    panel = explore_similarity(images, torch.randn(2, 8, 4, 8, generator=torch.Generator().manual_seed(1)))
+    across, down, picture = panel.children
+    before = picture.value
+    across.value = 2
+    assert picture.value != before
+    assert down.max == 15
+    with pytest.raises(IndexError):
+        draw.draw_similarity(images, torch.randn(2, 8, 4, 8), row=16, column=0)
