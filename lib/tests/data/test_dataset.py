@@ -16,7 +16,7 @@ from . import fixtures
 from .fixtures import params, write_camvid, write_image
 
 SMALL = DepthParams(
-    height=32,
+    height=64,
     width=64,
     workers=1,
     train_clips=2,
@@ -36,7 +36,7 @@ def test_streets_are_the_generators_own(street):
     assert [len(street.frames(split)) for split in ("train", "val", "test")] == [6, 2, 2]
     frame = street.frames("train", labelled=True)[4]
     assert (frame.id, frame.clip, frame.time) == ("train_01/0001", "train_01", 0.1)
-    clip = make_clip("train", 1, 3, 32, 64, StreetCamera(SMALL.field_of_view, SMALL.camera_height))
+    clip = make_clip("train", 1, 3, 64, 64, StreetCamera(SMALL.field_of_view, SMALL.camera_height))
     np.testing.assert_array_equal(street.image(frame), clip.images[1])
     np.testing.assert_array_equal(street.labels(frame), clip.labels[1])
     np.testing.assert_array_equal(street.instances(frame), clip.instances[1])
