@@ -34,9 +34,9 @@ def draw_overview(
         if generated:
             maps = [dataset.image(frame), *maps, views[len(views) // 2 + i]]
         rows.append([*maps, *(color_labels(m, dataset.classes) for m in (labels, dataset.labels(frame)))])
-    titles = ["depth, learned from the video", "coherent depth regions", "segmentation, no labels used", "truth"]
+    titles = ["depth", "regions", "segmentation", "truth"]
     if generated:
-        titles = ["frame", *titles[:2], "regions pasted between streets", *titles[2:]]
+        titles = ["frame", *titles[:2], "composite", *titles[2:]]
     figure = image_grid(rows, titles, width=13 if generated else 10)
     legend(figure, dataset.classes, columns=12)
     return figure
