@@ -5,6 +5,7 @@ asked for: images resized with antialiasing, labels and instances nearest, spars
 """
 
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,8 +14,6 @@ import cv2
 import numpy as np
 
 from .labels import ClassSet
-
-CLIP_HELP = "see the README, 'Your own data'"
 
 
 @dataclass(frozen=True)
@@ -36,7 +35,7 @@ class Frame:
     labelled: bool = False
 
 
-class Dataset:
+class Dataset(ABC):
     """What every reader offers. Readers fill `name`, `classes`, `size`, `_frames` and override the loaders they have.
 
     Loaders return None where the data set has no such thing.
@@ -58,9 +57,9 @@ class Dataset:
             groups.setdefault(frame.clip, []).append(frame)
         return [clip for clip in groups.values() if len(clip) >= shortest]
 
+    @abstractmethod
     def image(self, frame: Frame) -> np.ndarray:
         """RGB. (H, W, 3) uint8"""
-        raise NotImplementedError
 
     def labels(self, frame: Frame) -> np.ndarray | None:
         """Train ids, 255 = ignore. (H, W) uint8"""

@@ -31,7 +31,10 @@ def parse_overrides(words: list[str]) -> dict[str, dict[str, Any]]:
         notebook, dot, name = target.partition(".")
         if not (equals and dot):
             raise params.ParameterError(f"-p {word}: write NOTEBOOK.name=value, for example 04_training.steps=500")
-        overrides.setdefault(find_notebook(notebook), {})[name] = yaml.safe_load(value)
+        try:
+            overrides.setdefault(find_notebook(notebook), {})[name] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            raise params.ParameterError(f"-p {word}: {value!r} is no YAML value") from None
     return overrides
 
 

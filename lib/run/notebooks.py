@@ -2,13 +2,14 @@
 
 import base64
 import io
+import shutil
 
 import nbformat
 from nbclient import NotebookClient
 from nbformat import NotebookNode
 from PIL import Image
 
-from .. import ROOT, params
+from .. import ROOT, artifacts, params
 
 NOTEBOOKS = ROOT / "notebooks"
 LARGE = 20_000  # characters of an encoded picture, above which 256 colours must do
@@ -56,7 +57,11 @@ def _shrink(picture: str) -> str:
 
 
 def refresh() -> int:
-    """Execute notebooks/*.ipynb in place, in order, without injected parameters, and normalise them."""
+    """Execute notebooks/*.ipynb in place, in order, without injected parameters, and normalise them.
+
+    The tiny run begins anew: a training that is found finished would print less than one that is made.
+    """
+    shutil.rmtree(artifacts.run_folder(params.DepthParams().run), ignore_errors=True)
     for name in params.SCHEMAS:
         path = NOTEBOOKS / f"{name}.ipynb"
         notebook = nbformat.read(path, as_version=4)

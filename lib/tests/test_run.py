@@ -20,7 +20,7 @@ def test_overrides():
     assert chain.parse_overrides(["04_training.steps=500", "4.paste=false"]) == {
         "04_training": {"steps": 500, "paste": False}
     }
-    for wrong in ("steps=5", "04_training.steps", "09.steps=5"):
+    for wrong in ("steps=5", "04_training.steps", "09.steps=5", "04.steps=["):
         with pytest.raises(params.ParameterError):
             chain.parse_overrides([wrong])
 
