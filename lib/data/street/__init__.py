@@ -1,4 +1,4 @@
-"""Generated streets with exact ground truth: the exam `street-v1`."""
+"""Generated streets with exact ground truth: the exam `street-v2`."""
 
 import hashlib
 import json
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-VERSION = "street-v1"
+VERSION = "street-v2"
 CLASSES = (0, 1, 2, 3, 4, 5, 7, 8, 9, 10, 11, 13)  # Cityscapes train ids that occur
 
 
@@ -131,7 +131,7 @@ def load_clip(
     camera: StreetCamera = StreetCamera(),
     cache: Path | None = None,
 ) -> Clip:
-    """`make_clip`, kept as one file under cache/street-v1; made again only if absent, truncated or of another key.
+    """`make_clip`, kept as one file under cache/street-v2; made again only if absent, truncated or of another key.
 
     Without a cache folder the clip is made and not kept.
 

@@ -6,42 +6,32 @@ import numpy as np
 
 from .things import hsv
 
-SEED_VERSION, SPLITS = 1, {"train": 0, "val": 1, "test": 2}
+SEED_VERSION, SPLITS = 2, {"train": 0, "val": 1, "test": 2}
 PLOT, START = 18.0, -54.0  # metres: length of a plot of land, z of the first one at most
 KINDS = ("downtown", "suburban", "open")
 
 # fmt: off
 # Ranges of (hue, saturation, value); a clip draws one alternative of each row, buildings several.
 COLOURS = {
-    "road": [((0, 1), (0, 0.08), (0.3, 0.45)), ((0.55, 0.68), (0.02, 0.12), (0.4, 0.55)),
-             ((0.05, 0.12), (0.03, 0.12), (0.4, 0.55)), ((0, 1), (0, 0.05), (0.5, 0.62))],
-    "sidewalk": [((0, 1), (0, 0.1), (0.6, 0.8)), ((0.01, 0.07), (0.25, 0.45), (0.5, 0.7)),
-                 ((0.09, 0.14), (0.15, 0.35), (0.6, 0.8))],
-    "terrain": [((0.2, 0.34), (0.35, 0.65), (0.4, 0.6)), ((0.11, 0.17), (0.25, 0.55), (0.4, 0.7)),
-                ((0.04, 0.09), (0.25, 0.5), (0.28, 0.5)), ((0.16, 0.24), (0.3, 0.55), (0.4, 0.65))],
-    "leaves": [((0.24, 0.36), (0.35, 0.7), (0.25, 0.5)), ((0.22, 0.33), (0.4, 0.7), (0.3, 0.5)),
-               ((0.17, 0.24), (0.4, 0.75), (0.4, 0.65)), ((0.02, 0.13), (0.5, 0.85), (0.4, 0.75)),
-               ((0.36, 0.46), (0.15, 0.4), (0.22, 0.45))],
-    "building": [((0, 0.05), (0.35, 0.6), (0.35, 0.6)), ((0.08, 0.14), (0.15, 0.45), (0.55, 0.85)),
-                 ((0, 1), (0, 0.08), (0.3, 0.9)), ((0, 1), (0.12, 0.35), (0.5, 0.85)),
-                 ((0.05, 0.1), (0.3, 0.5), (0.25, 0.5)), ((0.55, 0.65), (0.1, 0.3), (0.25, 0.6))],
-    "wall": [((0, 0.06), (0.3, 0.6), (0.35, 0.65)), ((0, 1), (0, 0.1), (0.35, 0.85)),
-             ((0.08, 0.14), (0.15, 0.4), (0.5, 0.8))],
-    "fence": [((0.04, 0.1), (0.3, 0.6), (0.25, 0.6)), ((0, 1), (0, 0.1), (0.6, 0.95)),
-              ((0.3, 0.65), (0.2, 0.5), (0.25, 0.5)), ((0, 1), (0, 0.1), (0.1, 0.35))],
-    "pole": [((0, 1), (0, 0.1), (0.4, 0.75)), ((0.3, 0.6), (0.2, 0.5), (0.15, 0.35)),
-             ((0, 1), (0, 0.15), (0.08, 0.25))],
+    "road": [((0.55, 0.68), (0.02, 0.1), (0.34, 0.46)), ((0, 1), (0, 0.05), (0.34, 0.48))],
+    "sidewalk": [((0.03, 0.08), (0.16, 0.3), (0.62, 0.78)), ((0.08, 0.13), (0.1, 0.24), (0.68, 0.84))],
+    "terrain": [((0.19, 0.26), (0.42, 0.62), (0.5, 0.64)), ((0.15, 0.21), (0.38, 0.58), (0.5, 0.66))],
+    "leaves": [((0.27, 0.36), (0.4, 0.7), (0.22, 0.42)), ((0.3, 0.4), (0.35, 0.6), (0.22, 0.4))],
+    "building": [((0, 0.05), (0.35, 0.58), (0.38, 0.6)), ((0.08, 0.13), (0.2, 0.42), (0.6, 0.85)),
+                 ((0.01, 0.07), (0.25, 0.45), (0.5, 0.7))],
+    "wall": [((0.62, 0.74), (0.1, 0.24), (0.46, 0.66)), ((0.55, 0.65), (0.06, 0.16), (0.5, 0.7))],
+    "fence": [((0.05, 0.09), (0.45, 0.65), (0.28, 0.46)), ((0.06, 0.1), (0.35, 0.55), (0.4, 0.55))],
+    "pole": [((0, 1), (0, 0.12), (0.1, 0.26)), ((0.35, 0.6), (0.15, 0.4), (0.14, 0.28))],
 }
 # fmt: on
 WEATHERS = {  # sunlight, its colour, ambient, zenith sky, horizon sky, clouds, fog per metre
     "clear": (0.72, (1, 0.96, 0.88), 0.54, (0.25, 0.45, 0.8), (0.7, 0.82, 0.93), 0.35, 0.001),
     "fair": (0.6, (1, 0.95, 0.88), 0.55, (0.4, 0.58, 0.85), (0.85, 0.9, 0.95), 0.85, 0.002),
-    "overcast": (0.2, (1, 1, 1), 0.8, (0.62, 0.65, 0.7), (0.85, 0.86, 0.88), 0.6, 0.003),
-    "fog": (0.12, (1, 1, 1), 0.82, (0.8, 0.82, 0.84), (0.82, 0.83, 0.84), 0.1, 0.012),
-    "dusk": (0.6, (1, 0.68, 0.42), 0.45, (0.35, 0.38, 0.6), (0.98, 0.7, 0.5), 0.7, 0.003),
-    "gloom": (0.15, (0.9, 0.95, 1), 0.62, (0.4, 0.45, 0.52), (0.6, 0.64, 0.68), 0.8, 0.005),
+    "overcast": (0.25, (1, 1, 1), 0.76, (0.62, 0.66, 0.72), (0.84, 0.87, 0.9), 0.6, 0.002),
+    "fog": (0.2, (1, 1, 1), 0.78, (0.76, 0.8, 0.84), (0.82, 0.84, 0.86), 0.1, 0.007),
+    "evening": (0.65, (1, 0.82, 0.64), 0.5, (0.36, 0.46, 0.7), (0.94, 0.82, 0.72), 0.7, 0.002),
 }
-FREQUENCIES = ("clear", "clear", "fair", "fair", "overcast", "overcast", "fog", "dusk", "gloom")
+FREQUENCIES = ("clear", "clear", "fair", "fair", "overcast", "overcast", "fog", "evening")
 
 
 def draw(*key: int) -> np.random.Generator:
@@ -80,7 +70,7 @@ def make_style(split: str, index: int) -> SimpleNamespace:
     s.speed, s.sway = rng.uniform(5, 12), rng.uniform(0, 6.28, 6)
     s.stop_at, s.stop_for = (rng.uniform(-0.5, 5.0) if rng.random() < 0.3 else None), rng.uniform(1.0, 2.5)
     s.traffic, s.lead = rng.uniform(0.3, 0.8), (rng.uniform(9, 24) if rng.random() < 0.35 else None)
-    s.barriers = rng.uniform(0.35, 1.0, 4) * [1, 1, 0.7, 0.3]  # appetite for walls, fences, hedges, nothing
+    s.barriers = rng.uniform(0.35, 1.0, 4) * [1.3, 1, 0.6, 0.2]  # appetite for walls, fences, hedges, nothing
     _add_light(rng, s)
     return s
 
@@ -94,7 +84,7 @@ def _make_side(rng, s) -> SimpleNamespace:
         d += rng.uniform(1.2, 2.4)
         strips.append((d, "terrain"))
     if raised:
-        d += rng.uniform(*{"downtown": (3.0, 5.0), "suburban": (1.9, 3.2), "open": (1.7, 2.6)}[s.kind])
+        d += rng.uniform(*{"downtown": (3.0, 5.0), "suburban": (2.4, 3.8), "open": (2.2, 3.2)}[s.kind])
         strips.append((d, "sidewalk"))
     strips.append((1e9, "sidewalk" if s.kind == "downtown" and rng.random() < 0.7 else "terrain"))
     slope = rng.uniform(*{"downtown": (0, 0), "suburban": (-0.03, 0.08), "open": (-0.06, 0.25)}[s.kind])
@@ -104,10 +94,10 @@ def _make_side(rng, s) -> SimpleNamespace:
 def _add_light(rng, s):
     weather = pick(rng, FREQUENCIES)
     sun, sun_rgb, ambient, zenith, horizon, s.clouds, s.fog = WEATHERS[weather]
-    high, around = rng.uniform(*((0.12, 0.3) if weather == "dusk" else (0.45, 1.2))), rng.uniform(0, 6.28)
+    high, around = rng.uniform(*((0.12, 0.3) if weather == "evening" else (0.45, 1.2))), rng.uniform(0, 6.28)
     s.to_sun = np.array([np.cos(high) * np.sin(around), -np.sin(high), np.cos(high) * np.cos(around)])
     s.sun, s.ambient = sun * np.array(sun_rgb), ambient * rng.uniform(0.95, 1.05, 3)
     s.zenith = np.clip(zenith * rng.uniform(0.85, 1.15, 3), 0, 1)
     s.horizon = np.clip(horizon * rng.uniform(0.92, 1.08, 3), 0, 1)
-    s.exposure, s.balance = rng.uniform(0.88, 1.12), rng.uniform(0.94, 1.06, 3)
+    s.exposure, s.balance = rng.uniform(0.88, 1.12), rng.uniform(0.97, 1.03, 3)
     s.marks, s.mark_colour = rng.random() < 0.85, np.array(pick(rng, ((0.9, 0.9, 0.88), (0.9, 0.75, 0.25))))

@@ -181,7 +181,7 @@ def bush(b: Builder, rng, pose, leaves, length, size):
 
 def lamp(b: Builder, rng, pose, colour, side, wooden=False):
     """A lamp post with an arm over the road, or a wooden post with cross-arms."""
-    height, r = rng.uniform(5.0, 7.5), rng.uniform(0.13, 0.19)
+    height, r = rng.uniform(5.0, 7.5), rng.uniform(0.18, 0.25)
     look = Look("bark" if wooden else "metal", colour, colour * 0.6, 0.6, (1.0, 2.0, 1.0))
     b.thing(POLE, pose)
     b.part(TUBE, (0, height / 2, 0), (r, height / 2, r), look)
@@ -220,7 +220,7 @@ def sign(b: Builder, rng, pose, colour, board=False):
         name, plate, ink = "text", BOARDS[int(rng.integers(len(BOARDS)))], (0.95, 0.95, 0.95)
     b.thing(POLE, pose)
     for x in posts:
-        b.part(TUBE, (x, up / 2, 0.12), (0.08, up / 2 + half[1] * 0.6, 0.08), Look("metal", colour, colour))
+        b.part(TUBE, (x, up / 2, 0.12), (0.11, up / 2 + half[1] * 0.6, 0.11), Look("metal", colour, colour))
     b.thing(SIGN, pose)
     look = Look(name, plate, ink, 0.5, None)
     if form < 2:
@@ -236,7 +236,7 @@ MASONRY = ("bricks", (4.0, 4.4, 4.0)), ("stones", (4.0, 3.4, 4.0)), ("panels", (
 
 def barrier(b: Builder, rng, pose, label, colour, length):
     """A masonry wall with a coping, or a fence of boards or rails with posts; along z."""
-    height, second = rng.uniform(1.5, 2.7), colour * rng.uniform(0.45, 0.75)
+    height, second = rng.uniform(1.8, 2.8), colour * rng.uniform(0.45, 0.75)
     b.thing(label, pose)
     if label == WALL:
         name, tile = MASONRY[int(rng.integers(3))]

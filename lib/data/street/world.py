@@ -198,7 +198,7 @@ class _Plot:
     def people(self):
         """People who stand or walk beside the road."""
         rng, near = self.rng, self.style.half_width + 0.9
-        mean = {"downtown": 2.6, "suburban": 2.0, "open": 1.6}[self.style.kind]
+        mean = {"downtown": 3.2, "suburban": 2.6, "open": 2.2}[self.style.kind]
         for _ in range(int(rng.random() * 2 * mean + 0.5)):
             d, along = rng.uniform(near, max(self.front - 0.3, near + 0.4)), rng.uniform(0, PLOT)
             if rng.random() < 0.55:
