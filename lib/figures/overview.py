@@ -26,13 +26,14 @@ def draw_overview(
     recipe, generated = chain["03_augmentation"].params, dataset.name == "street"
     sources = read_sources(dataset, dataset.frames("train")[:: max(len(dataset.frames("train")) // recipe.images, 1)],
                            depth, regions)[: recipe.images]  # fmt: skip
-    views = make_item(sources, recipe, numpy_generator(recipe.seed, 5)).images
+    views = np.split(make_item(sources, recipe, numpy_generator(recipe.seed, 5)).images, 2)[1]  # the dense round
+    views = views[np.argsort(-views.mean(axis=(1, 2, 3)))]  # the lightest can be read at this size
     rows = []
     for i, (frame, labels) in enumerate(zip(frames, predicted)):
         near = read_inverse_depth(depth.path(f"inverse_depth/{frame.id}.png"), depth.about["inverse_depth_largest"])
         maps = [color_depth(near), color_regions(read_map(regions.path(f"regions/{frame.id}.png")))]
         if generated:
-            maps = [dataset.image(frame), *maps, views[len(views) // 2 + i]]
+            maps = [dataset.image(frame), *maps, views[i]]
         rows.append([*maps, *(color_labels(m, dataset.classes) for m in (labels, dataset.labels(frame)))])
     titles = ["depth", "regions", "segmentation", "truth"]
     if generated:
