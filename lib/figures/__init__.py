@@ -37,12 +37,12 @@ class Picture(Figure):
         self.savefig(buffer, format=kind, dpi=self.dpi, **options)
         return buffer.getvalue()
 
-    def _repr_png_(self) -> bytes | None:
+    def _repr_mimebundle_(self, **_: object) -> dict[str, bytes]:
+        """One picture of one kind: line drawings as PNG, photographs as JPEG."""
         data = self._render("png", metadata={"Software": None})
-        return data if len(data) <= LARGEST_PNG else None  # IPython then asks for the JPEG
-
-    def _repr_jpeg_(self) -> bytes | None:
-        return None if self._repr_png_() else self._render("jpeg", pil_kwargs={"quality": 85})
+        if len(data) <= LARGEST_PNG:
+            return {"image/png": data}
+        return {"image/jpeg": self._render("jpeg", pil_kwargs={"quality": 85})}
 
 
 def new_figure(width: float = WIDTH, height: float = 3.0) -> Figure:

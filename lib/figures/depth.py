@@ -113,7 +113,8 @@ def draw_tracks(true: np.ndarray, driven: np.ndarray) -> Figure:
     for track, name, color, mark in ((true, "true", GREY, "o-"), (driven, "from the pose network", ORANGE, ".--")):
         axes.plot(track[:, 2], track[:, 0], mark, color=color, label=name)
     axes.set(xlabel="z, metres", ylabel="x, metres", title="The drive from above, one mark a frame")
-    axes.set_ylim(*(true[:, 0].mean() + np.array([1.5, -1.5])))
+    middle, half = true[:, 0].mean(), max(np.abs(true[:, 0] - true[:, 0].mean()).max() * 1.2, 1.5)
+    axes.set_ylim(middle + half, middle - half)
     axes.legend(frameon=False)
     return figure
 

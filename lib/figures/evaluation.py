@@ -33,7 +33,10 @@ def draw_merging(vectors: Tensor, clusters: np.ndarray, pairs: np.ndarray, class
     unit = F.normalize(vectors.cpu())[order]
     figure = new_figure(width=9, height=3)
     left, right = figure.subplots(1, 2, width_ratios=(1, 1.5))
-    _heat(left, (unit @ unit.T).numpy(), "Similar prototypes end up together", "prototype", "prototype", vmax=1)
+    similarity = (unit @ unit.T).numpy()
+    np.fill_diagonal(similarity, np.nan)  # each is like itself: that would use up the scale
+    top = float(np.nanquantile(similarity, 0.995))
+    _heat(left, similarity, "Similar prototypes end up together", "prototype", "prototype", vmax=top)
     share = pairs / np.maximum(pairs.sum(axis=0), 1)
     _heat(
         right,
@@ -73,11 +76,14 @@ def draw_matching(overlap: np.ndarray, names: np.ndarray, classes: ClassSet) -> 
 
 
 def draw_scores(scores: dict[str, tuple[float, float]], interval: tuple[float, float]) -> Figure:
-    """Bars of mIoU and accuracy by method; the whisker on the first is its 95 % interval over clips."""
+    """Bars of mIoU and accuracy by method; the whisker on the first is its 95 % interval over clips.
+
+    The first two are ours and named one to one, the third has the same features with every prototype named.
+    """
     figure = new_figure(height=0.45 * len(scores) + 1)
     for axes, column, title in zip(figure.subplots(1, 2, sharey=True), (0, 1), ("mIoU", "accuracy")):
         values = [pair[column] for pair in scores.values()]
-        axes.barh(list(scores), values, color=["#0072b2"] * 2 + ["#999999"] * (len(scores) - 2))
+        axes.barh(list(scores), values, color=["#0072b2"] * 2 + ["#8ec4e0"] + ["#999999"] * (len(scores) - 3))
         for row, value in enumerate(values):
             axes.text(value, row, f"  {value:.3f}", va="center", ha="left", fontsize=9)
         if column == 0:
@@ -97,7 +103,7 @@ def draw_classes(iou: dict[str, np.ndarray], confusion: np.ndarray, classes: Cla
     left.set_yticks(rows, classes.names, fontsize=8)
     left.set(title="IoU of each class", xlim=(0, 1))
     left.invert_yaxis()
-    left.legend(fontsize=8)
+    left.legend(fontsize=8, loc="lower right")
     share = confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
     _heat(right, share, "Where each class's pixels go", "", "predicted", classes.names, vmin=0, vmax=1)
     right.set_xticks(range(len(classes) + 1), [*classes.names, "unnamed"], fontsize=8, rotation=90)

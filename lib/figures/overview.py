@@ -16,7 +16,7 @@ from . import color_depth, color_labels, color_regions, image_grid, legend
 def draw_overview(
     dataset: Dataset, frames: Sequence[Frame], chain: dict[str, Artifact], predicted: Sequence[np.ndarray]
 ) -> Figure:
-    """One row a frame. Photographs stay out of it: on real video only maps computed from them are shown.
+    """One row a frame. On real video, photographs and labels stay out: only what was computed from them is shown.
 
     Args:
         chain: the finished stages 01_depth, 02_regions and 03_augmentation.
@@ -32,12 +32,14 @@ def draw_overview(
     for i, (frame, labels) in enumerate(zip(frames, predicted)):
         near = read_inverse_depth(depth.path(f"inverse_depth/{frame.id}.png"), depth.about["inverse_depth_largest"])
         maps = [color_depth(near), color_regions(read_map(regions.path(f"regions/{frame.id}.png")))]
+        maps.append(color_labels(labels, dataset.classes))
         if generated:
-            maps = [dataset.image(frame), *maps, views[i]]
-        rows.append([*maps, *(color_labels(m, dataset.classes) for m in (labels, dataset.labels(frame)))])
-    titles = ["depth", "regions", "segmentation", "truth"]
+            truth = color_labels(dataset.labels(frame), dataset.classes)
+            maps = [dataset.image(frame), *maps[:2], views[i], maps[2], truth]
+        rows.append(maps)
+    titles = ["depth", "regions", "segmentation"]
     if generated:
-        titles = ["frame", *titles[:2], "composite", *titles[2:]]
+        titles = ["frame", *titles[:2], "composite", titles[2], "truth"]
     figure = image_grid(rows, titles, width=13 if generated else 10)
     legend(figure, dataset.classes, columns=12)
     return figure

@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
+from IPython.display import display
+from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from torch import Tensor
 from torch.nn import functional as F
@@ -20,10 +22,13 @@ CURVES = {  # column of the history -> title
     "effective_rank": "Effective rank of the embeddings",
 }
 
+MOST = 64  # prototypes shown side by side
 
-def _mark(axes, values: Tensor, title: str, **limits: float) -> None:
-    axes.figure.colorbar(axes.imshow(values, cmap=MAP, aspect="auto", interpolation="nearest", **limits), ax=axes)
-    axes.set(xlabel="prototype", ylabel="sample")
+
+def _mark(axes, values: Tensor, title: str, largest: float) -> None:
+    norm = PowerNorm(0.4, vmin=0, vmax=largest)  # small shares would all be black on a linear scale
+    axes.figure.colorbar(axes.imshow(values, cmap=MAP, aspect="auto", interpolation="nearest", norm=norm), ax=axes)
+    axes.set(xlabel="prototype, most used first", ylabel="sample")
     axes.set_title(title, fontsize=10)
 
 
@@ -32,9 +37,10 @@ def draw_balance(assignments: Tensor, codes: Tensor) -> Figure:
     figure = new_figure(height=3)
     left, middle, right = figure.subplots(1, 3)
     rows = torch.linspace(0, len(codes) - 1, 30).long()
+    order = assignments.sum(0).argsort(descending=True)[:MOST]
     largest = float(codes[rows].max())
-    _mark(left, assignments[rows], "Soft assignments p (eq. 4)", vmin=0, vmax=largest)
-    _mark(middle, codes[rows], "Codes q after Sinkhorn-Knopp", vmin=0, vmax=largest)
+    _mark(left, assignments[rows][:, order], "Soft assignments p (eq. 4)", largest)
+    _mark(middle, codes[rows][:, order], "Codes q after Sinkhorn-Knopp", largest)
     for values, name, color in ((assignments, "p", "#999999"), (codes, "q", "#0072b2")):
         right.plot(values.sum(0).sort(descending=True).values / len(codes), label=name, color=color)
     right.axhline(1 / codes.shape[1], color="k", lw=0.8, ls=":", label="equal shares")
@@ -49,11 +55,12 @@ def draw_targets(codes: Tensor, targets: Tensor, groups: Tensor, most: int = 5) 
     chosen = torch.bincount(groups).topk(min(most, int(groups.max()) + 1)).indices
     rows = torch.cat([torch.nonzero(groups == group)[:8, 0] for group in chosen])
     figure = new_figure(height=3)
+    order = codes[rows].sum(0).argsort(descending=True)[:MOST]
     largest = float(codes[rows].max())
     for axes, values, title in zip(
         figure.subplots(1, 2), (codes, targets), ("Codes q", "Targets: group means (eq. 5)")
     ):
-        _mark(axes, values[rows], title, vmin=0, vmax=largest)
+        _mark(axes, values[rows][:, order], title, largest)
         for edge in np.flatnonzero(np.diff(groups[rows])) + 0.5:
             axes.axhline(edge, color="w", lw=1)
     return figure
@@ -76,6 +83,28 @@ def draw_history(history: History) -> Figure:
     for axes in figure.axes[2:]:
         axes.set_xlabel("step")
     return figure
+
+
+class LiveCurves:
+    """Curves that grow while a training runs: the `on_step` of `training.train`.
+
+    One output, drawn anew every so many steps. `close` empties it: whoever draws the finished curves does so below.
+    """
+
+    def __init__(self, every: int = 25) -> None:
+        self.every, self.handle = every, None
+
+    def __call__(self, done: int, history: History) -> None:
+        if done % self.every or not len(history):
+            return
+        if self.handle is None:
+            self.handle = display(draw_history(history), display_id=True)
+        else:
+            self.handle.update(draw_history(history))
+
+    def close(self) -> None:
+        if self.handle is not None:
+            self.handle.update({"text/plain": ""}, raw=True)
 
 
 def take_picture(networks: torch.nn.Module, images: np.ndarray) -> dict[str, np.ndarray]:

@@ -15,6 +15,9 @@ from pathlib import Path
 from .. import ROOT, artifacts, params
 from . import chain, notebooks, reference
 
+PAPERMILL = ("Input Notebook", "Output Notebook", "Working directory", "Executing", "Ending", "Cell ")
+NO_NEWS = ("<Picture", "VBox(", "HBox(", "[IPKernelApp]", *PAPERMILL)
+
 
 def read_arguments(words: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m lib.run", description="Execute the notebooks of one run in order.")
@@ -48,7 +51,13 @@ def start_log(folder: Path) -> None:
         logger.setLevel(logging.INFO)
         logger.propagate = False
         logger.handlers = [file, console]
-    logging.getLogger("papermill").addFilter(lambda record: record.levelno > logging.INFO or "Cell" not in record.msg)
+    logging.getLogger("papermill").addFilter(_is_news)
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """What a cell printed, without what only means something inside a notebook."""
+    text = record.getMessage().strip()
+    return record.levelno > logging.INFO or (bool(text) and not text.startswith(NO_NEWS))
 
 
 def main(words: list[str]) -> int:

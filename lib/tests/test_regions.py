@@ -391,7 +391,7 @@ def test_every_picture_is_drawn_and_the_panel_answers():
         pictures.draw_scores(scores),
         pictures.draw_failures([image], [regions], [labels]),
     ]
-    assert all(picture._repr_png_() or picture._repr_jpeg_() for picture in drawn)
+    assert all(len(picture._repr_mimebundle_()) == 1 for picture in drawn)
     panel = explore_weights(image, graph, PARAMS)
     before = panel.children[-1].value
     panel.children[0].value = 60.0
