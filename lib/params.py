@@ -131,6 +131,14 @@ class DepthParams:
             _check(name in DATASETS, f"clips: {name!r} is none of {', '.join(DATASETS)}")
 
 
+REGION_PRESETS = {
+    "full": {"occlusion_weight": 36.0, "support_weight": 2.5, "color_weight": 0.0},  # a comment in the released code
+    "released": {"occlusion_weight": 48.0, "support_weight": 0.0, "color_weight": 0.0},  # its active line
+}
+RELEASED = {"bias": -4.0, "cut": 0.2, "min_inverse_depth": 0.005}  # shared by both
+"""Constants of the released code, which are made for about 10,000 superpixels an image (facts/cpcdr.md sec. 4)."""
+
+
 @dataclass(frozen=True)
 class RegionParams:
     """02_regions: from depth to coherent depth regions (CPCDR sec. 3.2)."""
@@ -143,17 +151,22 @@ class RegionParams:
     compactness: float = 10.0  # of SLIC: weight of position against colour (paper: 10)
     smoothing: float = 0.0  # of SLIC: Gaussian sigma in pixels (paper: 1, on images 16 times as wide)
     slic_iterations: int = 10  # scikit-image's default; 3 at 384 x 768 look the same and take half the time
-    occlusion_weight: float = 9.0  # w_ocln of eq. 3 (released code: 48 or 36, for smaller superpixels)
-    support_weight: float = 320.0  # w_sup of eq. 3 (released code: 0 or 2.5, heights in units of another sky)
-    color_weight: float = 0.1  # of the colour difference, in CIELAB units; 0 = eq. 3 as printed (released code: 0)
-    bias: float = -4.0  # b of eq. 3 (released code: -4)
-    cut: float = 0.04  # edges below this weight are never a final border (released code: 0.2)
+    preset: str = "none"  # none, full (36, 2.5, -4) or released (48, 0, -4): replaces the six constants marked *
+    occlusion_weight: float = 9.0  # * w_ocln of eq. 3 (released code: 48 or 36, for smaller superpixels)
+    support_weight: float = 320.0  # * w_sup of eq. 3 (released code: 0 or 2.5, heights in units of another sky)
+    color_weight: float = 0.1  # * of the colour difference, in CIELAB units; 0 = eq. 3 as printed (released code: 0)
+    bias: float = -4.0  # * b of eq. 3 (released code: -4)
+    cut: float = 0.04  # * edges below this weight are never a final border (released code: 0.2)
     trials: int = 1  # Infomap runs per level; the best codelength wins
-    min_inverse_depth: float = 0.03  # share of the largest value; farther is pulled in (released code: 0.005 of 1)
+    min_inverse_depth: float = 0.03  # * share of the largest value; farther is pulled in (released code: 0.005 of 1)
     expect: bool = _how(True)  # as in 01
 
     def __post_init__(self) -> None:
         _check_choice(self, "depth", ("predicted", "truth"))
+        _check_choice(self, "preset", ("none", *REGION_PRESETS))
+        if self.preset != "none":
+            for name, value in (REGION_PRESETS[self.preset] | RELEASED).items():
+                object.__setattr__(self, name, value)
         _check_positive(self, "superpixels", "compactness", "slic_iterations", "trials", "min_inverse_depth")
         _check_fraction(self, "cut", "min_inverse_depth")
         _check(self.smoothing >= 0, f"smoothing must not be negative, not {self.smoothing}")
@@ -223,7 +236,7 @@ class TrainingParams:
     temperature: float = 0.1  # tau of eq. 4 (released code: 0.1)
     epsilon: float = 0.01  # of Sinkhorn-Knopp; larger values learn height alone (released code: 0.05)
     sinkhorn_iterations: int = 3  # released code: 3
-    steps: int = _length(400)  # one item of 2 M images each (paper: 25 epochs)
+    steps: int = _length(320)  # one item of 2 M images each (paper: 25 epochs)
     optimizer: str = "adam"  # adam or sgd (released code: sgd, at 0.1)
     learning_rate: float = 1e-3  # released code: 0.1
     final_learning_rate: float = 1e-5  # end of the cosine (released code: 1e-5)

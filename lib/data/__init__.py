@@ -50,6 +50,10 @@ class Dataset(ABC):
         """All frames, or those of one split, or the labelled ones among them, in stable order."""
         return [f for f in self._frames if (not split or f.split == split) and (f.labelled or not labelled)]
 
+    def block(self, frame: Frame) -> str:
+        """What a bootstrap draws as one, as its frames show one street: the clip, unless a reader knows better."""
+        return frame.clip
+
     def clips(self, split: str = "", shortest: int = 1) -> list[list[Frame]]:
         """Frames grouped by clip, in time order; only clips of at least `shortest` frames."""
         groups: dict[str, list[Frame]] = {}

@@ -28,6 +28,7 @@ SOURCE_SIZE = (360, 480)
 RATE = 30.0  # frame numbers a second
 VIDEO_STEP = 2  # between the numbers of neighbouring video frames
 VAL_EVERY = 5
+BLOCK = 600  # frame numbers, 20 seconds: frames nearer to each other show the same street
 
 
 class CamVid(Dataset):
@@ -62,6 +63,10 @@ class CamVid(Dataset):
                 continue
             frames.append(Frame(stem, clip, split, (number - start) / RATE, self._intrinsics, labelled=True))
         return frames
+
+    def block(self, frame: Frame) -> str:
+        drive, number = _parse(frame.id)
+        return f"{drive}_{number // BLOCK}"
 
     def image(self, frame: Frame) -> np.ndarray:
         return resize_image(read_image(self._paths[frame.id])[self._window], self.size)

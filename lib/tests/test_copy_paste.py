@@ -10,7 +10,7 @@ from lib.parallel import numpy_generator
 from lib.params import AugmentationParams
 from lib.views import map_sources
 
-RECIPE = AugmentationParams()
+RECIPE = AugmentationParams(brightness=0.5, contrast=0.5, saturation=0.5, hue=0.2, gray_probability=0.1)  # as released
 STILL = replace(RECIPE, max_zoom=1.0, max_stretch=1.0, view_flip_probability=0.0)
 PLAIN = replace(STILL, color_probability=0.0, gray_probability=0.0, blur_probability=0.0)
 

@@ -176,7 +176,7 @@ def train(
         key: whatever decides the result and must be equal to go on (`Stage.resume_key`); JSON-ready.
         momentum: of SGD; Adam's first beta.
         workers: processes that make batches ahead; 0 = none.
-        on_step: called after each step with the number of steps made and the history.
+        on_step: called after each step with the number of steps made and the history, which on a GPU may lag by a few.
         pictures_every, on_picture: before the first step, every so many, and after the last, the arrays that
             `on_picture(steps made)` returns are kept in `History.pictures`.
     Raises:
@@ -206,7 +206,7 @@ def train(
             waiting.append(_take_step(task, update, _move(batch, device), step, rate))
             done, last = step + 1, step + 1 == steps
             tell = last or done % max(steps // LINES, 1) == 0
-            if tell or on_step or device.type == "cpu" or done % READ_EVERY == 0:
+            if tell or device.type == "cpu" or done % READ_EVERY == 0:
                 _read(waiting, history)
             if last or (pictures_every and done % pictures_every == 0):
                 look(done)

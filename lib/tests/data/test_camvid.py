@@ -98,3 +98,12 @@ def test_real_camvid_has_three_drives():
     (video,) = data.clips(shortest=2)
     assert len(video) == 101
     assert video[-1].time == pytest.approx(6.67, abs=0.01)
+
+
+def test_blocks_are_twenty_seconds_of_one_drive(root):
+    data = CamVid(params(root))
+    for a in data.frames():
+        for b in data.frames():
+            same = data.block(a) == data.block(b)
+            (drive_a, number_a), (drive_b, number_b) = (f.id.replace("_f", "_").split("_") for f in (a, b))
+            assert same == (drive_a == drive_b and int(number_a) // 600 == int(number_b) // 600)
