@@ -9,8 +9,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-SMALLEST = 1e-30  # total of a prototype that no sample is near
-
 
 class Prototypes(nn.Module):
     """K directions of the embedding space. `weight` (K, D); rows have length 1 after `renormalize`."""
@@ -39,23 +37,24 @@ def assign_softly(scores: Tensor, temperature: float) -> Tensor:
 def balance_codes(scores: Tensor, epsilon: float = 0.05, iterations: int = 3) -> Tensor:
     """Sinkhorn-Knopp: codes near the scores that use all prototypes about equally. No gradient.
 
-    The matrix exp(scores / epsilon) is scaled by one factor a prototype and one a sample, in turns; only the factors
-    are updated, so an iteration is two products of matrix and vector.
+    The matrix exp(scores / epsilon) is scaled by one factor a prototype and one a sample, in turns. The first turn is
+    taken in logarithms: a small epsilon spreads its factors over more than float32 can hold. What remains is near
+    balance, and there only the factors are updated: an iteration is two products of matrix and vector.
 
     Args:
         scores: cosines. (N, K)
         epsilon: entropy of the codes; smaller is harder.
+        iterations: at least 1.
     Returns:
         Rows sum to 1; columns sum to about N / K, the nearer the more iterations. (N, K) float32
     """
-    scores = scores.float()
-    best = scores.max(dim=1).values
-    # each sample is shifted by its best score, so that no row vanishes; the first factors take the shift back
-    kernel = ((scores - best[:, None]) / epsilon).exp_()
-    samples = ((best - best.max()) / epsilon).exp_()
+    kernel = (scores.float() / epsilon).log_softmax(dim=0).softmax(dim=1)  # each prototype's total, then each sample's
+    if iterations == 1:
+        return kernel
     share = len(scores) / scores.shape[1]
-    for _ in range(iterations):
-        prototypes = share / (samples @ kernel).clamp(min=SMALLEST)  # each prototype gets the same total
+    samples = kernel.new_ones(len(scores))
+    for _ in range(iterations - 1):
+        prototypes = share / (samples @ kernel)  # each prototype gets the same total
         samples = 1 / (kernel @ prototypes)  # each sample gives a total of 1
     return kernel.mul_(prototypes).mul_(samples[:, None])
 
