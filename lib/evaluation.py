@@ -141,13 +141,23 @@ def normalize_score(value: float, floor: float, ceiling: float | None) -> float 
     return (value - floor) / (ceiling - floor)
 
 
-def find_run_without_paste(run: str) -> Artifact | None:
-    """A finished, up-to-date 04 that used the regions of `run` but pasted nothing, if somebody made one."""
-    for path in sorted(run_folder(run).parent.glob("*/04_training/manifest.json")):
-        made = read_json(path)["params"]
-        if made["upstream"] == run and not made["paste"]:
+def find_run_without_paste(training: Artifact) -> Artifact | None:
+    """A finished, up-to-date 04, beside this one, from the same inputs and parameters but `paste`, if somebody made it.
+
+    Args:
+        training: a 04 that pastes.
+    """
+
+    def recipe(manifest: dict) -> tuple:
+        return manifest["inputs"], {
+            k: v for k, v in manifest["params"].items() if k not in ("run", "upstream", "paste")
+        }
+
+    for path in sorted(run_folder(training.run).parent.glob("*/04_training/manifest.json")):
+        manifest = read_json(path)
+        if not manifest["params"]["paste"] and recipe(manifest) == recipe(training.manifest):
             with suppress(ArtifactError):
-                return load(made["run"], "04_training")
+                return load(manifest["params"]["run"], "04_training")
     return None
 
 

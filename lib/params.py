@@ -146,6 +146,7 @@ class RegionParams:
     run: str = "tiny"
     seed: int = 0  # of Infomap
     workers: int = _how(2)  # processes, one frame each
+    upstream: str = ""  # another run whose 01 is used, for comparisons; empty = this run
     depth: str = "predicted"  # predicted by 01, or truth where the data set has it
     superpixels: int = 500  # paper: 10000 at 1024 x 2048
     compactness: float = 10.0  # of SLIC: weight of position against colour (paper: 10)
@@ -178,6 +179,7 @@ class AugmentationParams:
 
     run: str = "tiny"
     seed: int = 0
+    upstream: str = ""  # another run whose 01 and 02 are used, for comparisons; empty = this run
     images: int = 4  # M of Table 4 (paper: 8; its Table 4 finds 4 about as good, and a step costs half)
     copies: tuple[int, ...] = (2, 4)  # pastes of each region in rounds 1 and 2 (paper: e = 2, 4)
     min_scale: float = 0.2  # of a paste (released code: 0.2)

@@ -71,6 +71,16 @@ class Artifact:
             raise ArtifactError(f"{self.name} of run {self.run!r} has no file {name}")
         return self.folder / name
 
+    def source(self, name: str) -> "Artifact":
+        """The stage `name` that this one was made from, verified, in whichever run it lies.
+
+        Raises:
+            ArtifactError: this one was not made from it, or it is missing or changed.
+        """
+        if name not in self.manifest["inputs"]:
+            raise ArtifactError(f"{self.name} of run {self.run!r} was not made from {name}")
+        return load(self.manifest["inputs"][name]["run"], name)
+
 
 @dataclass
 class Stage:

@@ -20,6 +20,38 @@ def color_kept(source: Source, kept: np.ndarray) -> np.ndarray:
     return color_regions(np.where(np.isin(source.regions, kept), source.regions, 0))
 
 
+def draw_selection(sources: Sequence[Source], kept: Sequence[np.ndarray], columns: int = 4) -> Figure:
+    """Each source, and below it the regions of `kept` in colour, those that stay at home in black."""
+    images = [source.pyramid[0][..., :3] for source in sources[:columns]]
+    maps = [color_kept(source, ids) for source, ids in zip(sources[:columns], kept)]
+    return image_grid([images, maps], ["image"] * len(images) + ["regions that travel"] * len(maps))
+
+
+def draw_hiding(source: Source, region: int, front: Item, behind: Item, target: int, margin: float = 0.5) -> Figure:
+    """A region in its source, pasted in front of everything, and after the depth test; its outline in orange.
+
+    Args:
+        front, behind: the same background with this paste alone, without and with the depth test.
+        target: the background.
+        margin: of the cut-out around the region, in sizes of the region.
+    """
+    pasted = front.pastes[target] > 0
+    pictures = [source.pyramid[0][..., :3], front.images[target], behind.images[target]]
+    outlines = [source.regions == region, pasted, pasted]
+    figure = new_figure(WIDTH, 2.1)
+    titles = ["in its source", "in front of everything", "after the depth test"]
+    for axes, picture, mask, title in zip(figure.subplots(1, 3), pictures, outlines, titles):
+        show_image(axes, picture, title)
+        axes.contour(mask, [0.5], colors=COLORS[0], linewidths=1.5)
+        rows, columns = np.nonzero(mask)
+        tall = min((1 + margin) * max(np.ptp(columns) / 2, np.ptp(rows), 16), mask.shape[0], mask.shape[1] / 2)
+        top = np.clip(np.median(rows) - tall / 2, 0, mask.shape[0] - tall) - 0.5
+        left = np.clip(np.median(columns) - tall, 0, mask.shape[1] - 2 * tall) - 0.5
+        axes.set_xlim(left, left + 2 * tall)
+        axes.set_ylim(top + tall, top)
+    return figure
+
+
 def draw_composites(item: Item, columns: int = 4) -> Figure:
     """The first backgrounds with the pastes of round 1, and below the same ones with those of round 2."""
     sources = len(item.source_regions)

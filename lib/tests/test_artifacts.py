@@ -65,6 +65,19 @@ def test_a_stage_made_from_an_older_input_is_refused(tmp_path):
         artifacts.load(str(tmp_path), "02_regions")
 
 
+def test_a_stage_finds_its_sources_in_whichever_run_they_lie(tmp_path):
+    depth = make_depth(tmp_path / "first")
+    values = params.RegionParams(run=str(tmp_path / "second"), upstream=depth.run)
+    artifacts.begin("02_regions", values, [depth]).finish({})
+    regions = artifacts.load(values.run, "02_regions")
+    assert regions.source("01_depth").folder == depth.folder
+    with pytest.raises(artifacts.ArtifactError, match="was not made from 03_augmentation"):
+        regions.source("03_augmentation")
+    make_depth(tmp_path / "first", seed=1)
+    with pytest.raises(artifacts.ArtifactError, match="changed since 02_regions was made"):
+        artifacts.load(values.run, "02_regions")
+
+
 def test_an_interrupted_attempt_goes_on_only_if_nothing_changed(tmp_path):
     def begin(**values):
         return artifacts.begin("01_depth", params.make(params.DepthParams, {"run": str(tmp_path), **values}))

@@ -1,7 +1,6 @@
 """Confusion, matching and scores against brute force, slow transcriptions and torchmetrics; errors."""
 
 import itertools
-import json
 from types import SimpleNamespace
 
 import numpy as np
@@ -9,7 +8,7 @@ import pytest
 import torch
 from torchmetrics.functional.segmentation import mean_iou
 
-from lib import evaluation
+from lib import artifacts, params
 from lib.data.labels import CAMVID_11, IGNORE
 from lib.evaluation import (
     MATCHINGS,
@@ -173,13 +172,17 @@ def test_a_data_set_without_labels_is_refused():
     assert (frames, images.shape, truth.tolist()) == ([frame], (1, 1, 2, 3), [[[3, 255]]])
 
 
-def test_comparison_runs_are_found(tmp_path, monkeypatch):
-    monkeypatch.setattr(evaluation, "run_folder", lambda run: tmp_path / "outputs" / run)
-    monkeypatch.setattr(evaluation, "load", lambda run, name: (run, name))
-    assert find_run_without_paste("a") is None
-    for run, upstream, paste in (("a", "", False), ("b", "a", True), ("c", "a", False)):
-        folder = tmp_path / "outputs" / run / "04_training"
-        folder.mkdir(parents=True)
-        params = {"run": run, "upstream": upstream, "paste": paste}
-        (folder / "manifest.json").write_text(json.dumps({"params": params}))
-    assert find_run_without_paste("a") == ("c", "04_training")
+def test_the_run_without_paste_has_the_same_inputs_and_parameters(tmp_path, monkeypatch):
+    monkeypatch.setattr(artifacts.stages, "OUTPUTS", tmp_path)
+
+    def make(name, run, inputs=(), **values):
+        artifacts.begin(name, params.make(params.SCHEMAS[name], {"run": run, **values}), list(inputs)).finish({})
+        return artifacts.load(run, name)
+
+    recipe, other = make("03_augmentation", "ours"), make("03_augmentation", "foreign", seed=1)
+    ours = make("04_training", "ours", [recipe])
+    make("04_training", "ours-seed1", [recipe], upstream="ours", paste=False, seed=1)
+    make("04_training", "foreign", [other], paste=False)
+    assert find_run_without_paste(ours) is None
+    plain = make("04_training", "plain", [recipe], upstream="ours", paste=False)
+    assert find_run_without_paste(ours) == plain
