@@ -16,7 +16,7 @@ from .. import ROOT, artifacts, params
 from . import chain, notebooks, reference
 
 PAPERMILL = ("Input Notebook", "Output Notebook", "Working directory", "Executing", "Ending", "Cell ")
-NO_NEWS = ("<Picture", "VBox(", "HBox(", "[IPKernelApp]", *PAPERMILL)
+NO_NEWS = ("<Picture", "VBox(", "HBox(", *PAPERMILL)
 
 
 def read_arguments(words: list[str]) -> argparse.Namespace:

@@ -121,6 +121,7 @@ def execute(name: str, values: Any) -> None:
         cwd=str(ROOT / "notebooks"),
         progress_bar=sys.stderr.isatty(),
         log_output=True,
+        extra_arguments=["--IPKernelApp.log_level=40"],  # its warnings speak of transport, not of our work
     )
 
 
