@@ -40,15 +40,15 @@ test-lib: $(STAMP)
 	$(BIN)/python -m pytest lib/tests
 
 test-notebooks: $(STAMP)
-	rm -rf outputs/tiny
-	$(BIN)/python -m pytest --nbval-lax --nbval-current-env --nbval-cell-timeout=300 notebooks/
+	rm -rf outputs/test
+	RUNS_ROOT=$(CURDIR)/outputs/test $(BIN)/python -m pytest --nbval-lax --nbval-current-env --nbval-cell-timeout=300 notebooks/
 
 lint: $(STAMP)  ## ruff, format check, and the number of lines of lib
 	$(BIN)/ruff check lib
 	$(BIN)/ruff format --check lib
 	@printf 'lib without tests: %s lines (at most 5000)\n' "$$(find lib -name '*.py' -not -path 'lib/tests/*' | xargs cat | wc -l)"
 
-lock:  ## compile requirements.txt anew from pyproject.toml
+lock: | $(UV)  ## compile requirements.txt anew from pyproject.toml
 	$(UV) pip compile pyproject.toml --group dev --universal --generate-hashes --no-header --no-emit-index-url --no-annotate --quiet --upgrade -o requirements.txt
 
 lab: $(STAMP)  ## JupyterLab on the notebooks

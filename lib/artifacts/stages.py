@@ -1,8 +1,10 @@
 """Stages: the folder of one notebook in one run, from `begin` to the manifest, and back through `load`."""
 
+import os
 import platform
 import resource
 import subprocess
+import sys
 import time
 from dataclasses import dataclass, field
 from importlib.metadata import version
@@ -17,7 +19,8 @@ from .. import ROOT, params
 from .code import hash_code, hash_modules
 from .files import describe, hash_file, read_json, write_aside, write_image, write_inverse_depth, write_json
 
-OUTPUTS = ROOT / "outputs"
+OUTPUTS = Path(os.environ.get("RUNS_ROOT") or ROOT / "outputs")  # the tests keep their runs apart from yours
+MEMORY_UNIT = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss, bytes
 VERSIONED = (
     "torch",
     "torchvision",
@@ -187,7 +190,7 @@ class Stage:
             "versions": {"python": platform.python_version(), **{name: version(name) for name in VERSIONED}},
             "device": _device_name(),
             "seconds": round(time.perf_counter() - self.started, 3),
-            "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+            "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * MEMORY_UNIT,
             "inputs": {artifact.name: {"run": artifact.run, "sha256": artifact.digest} for artifact in self.inputs},
             "about": self.about,
             "files": files,
@@ -244,9 +247,9 @@ def load(run: str, name: str) -> Artifact:
         ArtifactError: it is missing, unfinished, damaged or out of date; says which command makes it.
     """
     folder = run_folder(run) / name
-    remedy = (
-        f"run notebook {name} with run = {run!r} first, or: python -m lib.run params/{Path(run).name} --to {name[:2]}"
-    )
+    remedy = f"run notebook {name} with run = {run!r} first"
+    if (ROOT / "params" / Path(run).name).is_dir():
+        remedy += f", or: python -m lib.run params/{Path(run).name} --to {name[:2]}"
     if not (folder / "manifest.json").is_file():
         state = "is unfinished" if folder.is_dir() else "does not exist"
         raise ArtifactError(f"{name} of run {run!r} {state}: {remedy}")

@@ -45,8 +45,9 @@ def score_frames(dataset: Any, frames: list[Any], inverse_depths: Any, crop: boo
         inverse_depths: one (H, W) array a frame.
         crop: Garg crop, for velodyne.
     Returns:
-        Means over images of the seven numbers; `abs_rel_moving`, pooled over pixels of moving things (NaN without
-        any); `classes`: name -> (abs_rel, delta1, pixels), pooled; empty dictionary if no frame has true depth.
+        `frames`, the number of images scored; means over them of the seven numbers; `abs_rel_moving`, pooled over
+        pixels of moving things (NaN without any); `classes`: name -> (abs_rel, delta1, pixels), pooled; an empty
+        dictionary if no frame has true depth.
     """
     images, pools = [], {}
     for frame, inverse_depth in zip(frames, inverse_depths, strict=True):
@@ -70,6 +71,7 @@ def score_frames(dataset: Any, frames: list[Any], inverse_depths: Any, crop: boo
     nan = {"abs_rel": np.nan, "delta1": np.nan}
     rows = {name: (measure_depth(*pair) if len(pair[0]) else nan, len(pair[0])) for name, pair in joined.items()}
     return {
+        "frames": len(images),
         **{key: float(np.mean([image[key] for image in images])) for key in images[0]},
         "abs_rel_moving": float(measure_depth(*moving)["abs_rel"]) if len(moving[0]) else np.nan,
         "classes": {name: (float(row["abs_rel"]), float(row["delta1"]), n) for name, (row, n) in rows.items()},

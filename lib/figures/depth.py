@@ -25,7 +25,7 @@ def _shade(values: np.ndarray, largest: float) -> np.ndarray:
 
 def draw_clip(dataset: Dataset, frames: Sequence[Frame]) -> Figure:
     """One row a frame: the image and whatever truth the data set has beside it."""
-    rows = []
+    rows, blank = [], np.full((*dataset.size, 3), 230, np.uint8)
     for frame in frames:
         depth, labels, things = dataset.depth(frame), dataset.labels(frame), dataset.instances(frame)
         moving, columns = dataset.moving(frame), {"frame": dataset.image(frame)}
@@ -34,7 +34,8 @@ def draw_clip(dataset: Dataset, frames: Sequence[Frame]) -> Figure:
         columns |= {} if things is None else {"instance": color_regions(things)}
         columns |= {} if moving is None else {"moves by itself": _shade(moving, 1)}
         rows.append(columns)
-    return image_grid([list(row.values()) for row in rows], list(rows[0]), NARROW)
+    names = list(max(rows, key=len))  # a frame may lack truth that another has
+    return image_grid([[row.get(name, blank) for name in names] for row in rows], names, NARROW)
 
 
 def draw_rebuilt(middle: np.ndarray, later: np.ndarray, rebuilt: np.ndarray) -> Figure:
@@ -76,9 +77,11 @@ def draw_search(
 
 def draw_depth(images: Any, inverse_depths: Any, true: Sequence[np.ndarray | None], scaled: Any) -> Figure:
     """Frame, prediction and, where there is truth, truth and relative error (white = half of the depth or more)."""
-    rows = []
+    rows, blank = [], np.full_like(images[0], 230)
+    titles = ["frame", "predicted depth", "true depth", "error (white: > 50 %)"]
+    titles = titles[: 2 if all(depth is None for depth in true) else 4]
     for image, inverse_depth, depth, metres in zip(images, inverse_depths, true, scaled):
-        row = [image, color_depth(inverse_depth)]
+        row = [image, color_depth(inverse_depth), blank, blank]
         if depth is not None:
             error = np.divide(
                 np.abs(metres - depth), depth, out=np.zeros_like(metres), where=(depth > 0) & (depth < 80)
@@ -89,8 +92,8 @@ def draw_depth(images: Any, inverse_depths: Any, true: Sequence[np.ndarray | Non
                 color_depth(invert_depth(depth), 1 / NEAREST),
                 _shade(error, 0.5),
             ]
-        rows.append(row)
-    return image_grid(rows, ["frame", "predicted depth", "true depth", "error (white: > 50 %)"], NARROW)
+        rows.append(row[: len(titles)])
+    return image_grid(rows, titles, NARROW)
 
 
 def draw_points(points: np.ndarray, image: np.ndarray, reach: float) -> Figure:

@@ -40,6 +40,8 @@ def test_inverse_depth_codes(tmp_path):
 
 def test_missing_unfinished_and_damaged_stages_say_what_to_run(tmp_path):
     with pytest.raises(artifacts.ArtifactError, match="does not exist: run notebook 01_depth .*--to 01"):
+        artifacts.load(str(tmp_path / "street"), "01_depth")  # as params/street is there
+    with pytest.raises(artifacts.ArtifactError, match="does not exist: run notebook 01_depth .* first$"):
         artifacts.load(str(tmp_path), "01_depth")
     depth = make_depth(tmp_path)
     picture = depth.path("inverse_depth/a/0.png")

@@ -301,6 +301,26 @@ def test_perfect_depth_up_to_scale_scores_perfectly():
     assert depth.score_frames(Memory(truth=False), dataset.frames(), dataset.true) == {}
 
 
+def test_frames_without_truth_are_not_counted():
+    dataset = Memory()
+    predicted = [1 / m for m in dataset.true]
+    dataset.true = [dataset.true[0], None, None, dataset.true[3], np.zeros(SIZE, np.float32), None]
+    assert depth.score_frames(dataset, dataset.frames(), predicted)["frames"] == 2
+
+
+def test_pictures_of_frames_of_which_some_have_truth():
+    dataset = Memory()
+    dataset.true = [None, dataset.true[1]]
+    images, frames = dataset.images[:2], dataset.frames()[:2]
+    titles = [axes.get_title() for axes in pictures.draw_clip(dataset, frames).axes]
+    assert "true depth" in titles
+    inverse = np.full((2, *SIZE), 0.1)
+    mixed = pictures.draw_depth(images, inverse, dataset.true, 1 / inverse)
+    assert [axes.get_title() for axes in mixed.axes][2:4] == ["true depth", "error (white: > 50 %)"]
+    blind = pictures.draw_depth(images, inverse, [None, None], 1 / inverse)
+    assert [axes.get_title() for axes in blind.axes] == ["frame", "predicted depth", "", ""]
+
+
 def test_metrics_equal_their_definitions():
     true, predicted = [2.0, 10.0, 40.0], [2.4, 9.0, 70.0]
     n, pairs = 3, list(zip(true, predicted))

@@ -5,7 +5,7 @@ import pytest
 
 from lib import ROOT, artifacts, params
 from lib.run import __main__ as command
-from lib.run import chain
+from lib.run import chain, reference
 
 EMPTY = {name: {} for name in params.SCHEMAS}
 
@@ -90,3 +90,35 @@ def test_bare_papermill_stops_on_a_typo(tmp_path):
     assert done.returncode != 0
     assert "did you mean 'superpixels'" in done.stderr
     assert not (tmp_path / "run").exists(), "nothing was computed"
+
+
+def make_run(run, purity, dataset="street"):
+    depth = artifacts.begin("01_depth", params.DepthParams(run=str(run), dataset=dataset))
+    depth.finish({"abs_rel": 0.2, "rmse": None})
+    regions = artifacts.begin("02_regions", params.RegionParams(run=str(run)), [artifacts.load(str(run), "01_depth")])
+    regions.finish({"purity": purity, "seconds_per_frame": purity})
+
+
+def test_a_recorded_run_is_its_own_reference(tmp_path, monkeypatch):
+    monkeypatch.setattr(artifacts.stages, "OUTPUTS", tmp_path / "outputs")
+    monkeypatch.setattr(reference, "REFERENCE", tmp_path / "reference")
+    (tmp_path / "reference").mkdir()
+    make_run("x", purity=0.88)
+    assert reference.compare("x") == [], "nothing to compare with"
+    assert "recorded" in reference.record("x")
+    found = artifacts.read_json(tmp_path / "reference" / "x.json")
+    assert found["stages"]["02_regions"]["metrics"]["purity"]["value"] == 0.88
+    assert {"seed", "git_commit", "git_dirty", "seconds"} <= set(found["stages"]["01_depth"])
+    assert reference.compare("x") == []
+    make_run("x", purity=0.8)  # speed changes as well, and is no news
+    assert [line.split(" lies")[0] for line in reference.compare("x")] == ["02_regions purity 0.8"]
+
+
+def test_a_record_of_uncommitted_code_says_so(tmp_path, monkeypatch):
+    monkeypatch.setattr(artifacts.stages, "OUTPUTS", tmp_path / "outputs")
+    monkeypatch.setattr(reference, "REFERENCE", tmp_path / "reference")
+    (tmp_path / "reference").mkdir()
+    for dirty in (True, False):
+        monkeypatch.setattr(artifacts.stages, "_git_state", lambda dirty=dirty: {"git_commit": "c", "git_dirty": dirty})
+        make_run("x", purity=0.88)
+        assert ("never committed" in reference.record("x")) == dirty

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from lib.artifacts import files, read_json
+from lib.figures.training import draw_moments
 from lib.parallel import torch_generator
 from lib.training import learning_rate_at, train
 
@@ -210,3 +211,17 @@ def test_global_settings_come_back(tmp_path):
 def test_an_unknown_optimizer_is_refused(tmp_path):
     with pytest.raises(ValueError, match="sgd or adam"):
         run(Line(), tmp_path, optimizer="lion")
+
+
+def test_moments_show_the_features_of_the_frame_they_are_asked_for():
+    rng = np.random.default_rng(0)
+    colors = rng.integers(0, 256, (2, 4, 8, 3), dtype=np.uint8)
+    taken = {0: {"colors": colors, "prototypes": np.stack([np.zeros((4, 8), int), np.arange(32).reshape(4, 8)])}}
+    shown = [
+        [np.asarray(axes.images[0].get_array())[::4, ::4] for axes in draw_moments(colors[v], taken, [0], view=v).axes]
+        for v in (0, -1)
+    ]
+    assert np.array_equal(shown[0][1], colors[0])
+    assert np.array_equal(shown[1][1], colors[1])
+    assert len(np.unique(shown[0][3].reshape(-1, 3), axis=0)) == 1
+    assert len(np.unique(shown[1][3].reshape(-1, 3), axis=0)) > 20
