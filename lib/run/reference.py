@@ -33,12 +33,11 @@ def collect(run: str) -> dict[str, Any]:
     """The finished stages of a run: metrics with tolerance, protocol, seconds; and what they ran on.
 
     Raises:
-        ArtifactError: a stage that is there is out of date, or 01 is missing.
+        ArtifactError: a stage that is there is out of date, or none is there.
     """
     stages, machine = {}, {}
-    for name in params.SCHEMAS:
-        if stages and not (artifacts.run_folder(run) / name / "manifest.json").is_file():
-            continue  # a run may end early, `--to 01`
+    finished = [n for n in params.SCHEMAS if (artifacts.run_folder(run) / n / "manifest.json").is_file()]
+    for name in finished or params.SCHEMAS:  # a run may hold a part of the chain: `--to 01`, `--only 05`
         artifact = artifacts.load(run, name)
         numbers = {k: v for k, v in artifact.metrics.items() if isinstance(v, int | float)}
         stages[name] = {
@@ -59,9 +58,11 @@ def record(run: str) -> str:
     """
     found = collect(run)
     artifacts.write_json(REFERENCE / f"{run}.json", found)
-    pictures = {"overview.png": f"{run}.png"}
-    if artifacts.load(run, "01_depth").params.dataset == "street":
-        pictures["features.png"] = f"{run}_features.png"
+    pictures = {}
+    if {"01_depth", "05_evaluation"} <= set(found["stages"]):
+        pictures["overview.png"] = f"{run}.png"
+        if artifacts.load(run, "01_depth").params.dataset == "street":
+            pictures["features.png"] = f"{run}_features.png"
     for name, kept in pictures.items():
         picture = artifacts.run_folder(run) / "05_evaluation" / name
         if picture.is_file():
