@@ -72,6 +72,8 @@ def draw_boundaries(image: np.ndarray, graph: Graph, occlusion: int, support: in
         inside = np.isin(graph.superpixels, ends).repeat(zoom, axis=0).repeat(zoom, axis=1)
         picture[inside] = blend(picture, np.array(to_rgb(color)) * 255, 0.75)[inside]
         right.plot(z[ends], height[ends], "o-", color=color, markeredgecolor="black", label=name)
+        places = [np.argwhere(graph.superpixels == end).mean(axis=0) * zoom + (zoom - 1) / 2 for end in ends]
+        left.plot([x for _, x in places], [y for y, _ in places], "o-", color=color, markeredgecolor="black", ms=5)
     show_image(left, picture, "(b) two pairs of neighbours")
     right.set(xlabel="z", ylabel="height")
     right.set_title("All patches up to there, seen from the side", fontsize=10)
