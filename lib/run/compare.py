@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from .. import artifacts, params
-from .reference import REFERENCE
+from .reference import REFERENCE, keep_picture
 
 SHOWN = ("miou", "miou_by_members", "miou_greedy", "accuracy", "effective_rank")
 APART = ("run", "seed", "upstream")  # parameters that make no other setting
@@ -113,10 +113,21 @@ def main(words: Sequence[str]) -> int:
         return 1
     print(describe(found))
     if arguments.record:
-        path = REFERENCE / f"compare_{arguments.record}.json"
-        artifacts.write_json(path, found)
-        print(f"recorded {path.relative_to(REFERENCE.parents[1])}")
+        print(record(arguments.record, found, arguments.runs[0]))
     return 0
+
+
+def record(name: str, found: Mapping[str, Any], run: str) -> str:
+    """Keep a comparison as outputs/reference/compare_NAME.json; one line about it.
+
+    The features that 05 of `run` drew go beside it, except those of real video: they lie below photographs.
+    """
+    artifacts.write_json(REFERENCE / f"compare_{name}.json", found)
+    evaluation = artifacts.load(run, "05_evaluation")
+    generated = evaluation.source("01_depth").params.dataset == "street"
+    if generated and "features.png" in evaluation.manifest["files"]:
+        keep_picture(evaluation.path("features.png"), f"compare_{name}.png")
+    return f"recorded outputs/reference/compare_{name}.json"
 
 
 if __name__ == "__main__":

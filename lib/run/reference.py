@@ -1,5 +1,6 @@
 """outputs/reference/RUN.json: what a run should give, with tolerance; recorded from one, compared after others."""
 
+from pathlib import Path
 from typing import Any
 
 from .. import ROOT, artifacts, params
@@ -52,25 +53,21 @@ def collect(run: str) -> dict[str, Any]:
 
 
 def record(run: str) -> str:
-    """Write outputs/reference/RUN.json, and pictures of the run beside it; one line about it.
-
-    Of real video only the overview is kept, which shows no photograph.
-    """
+    """Write outputs/reference/RUN.json, and the overview picture of a whole run beside it; one line about it."""
     found = collect(run)
     artifacts.write_json(REFERENCE / f"{run}.json", found)
-    pictures = {}
-    if {"01_depth", "05_evaluation"} <= set(found["stages"]):
-        pictures["overview.png"] = f"{run}.png"
-        if artifacts.load(run, "01_depth").params.dataset == "street":
-            pictures["features.png"] = f"{run}_features.png"
-    for name, kept in pictures.items():
-        picture = artifacts.run_folder(run) / "05_evaluation" / name
-        if picture.is_file():
-            with artifacts.write_aside(REFERENCE / kept) as aside:
-                aside.write_bytes(picture.read_bytes())
+    picture = artifacts.run_folder(run) / "05_evaluation" / "overview.png"
+    if "01_depth" in found["stages"] and picture.is_file():
+        keep_picture(picture, f"{run}.png")
     dirty = [name for name, stage in found["stages"].items() if stage["git_dirty"]]
     warning = f"; {', '.join(dirty)} come from code that was never committed: no reference for others" if dirty else ""
     return f"recorded outputs/reference/{run}.json{warning}"
+
+
+def keep_picture(picture: Path, name: str) -> None:
+    """A copy of a run's picture as outputs/reference/NAME."""
+    with artifacts.write_aside(REFERENCE / name) as aside:
+        aside.write_bytes(picture.read_bytes())
 
 
 def compare(run: str) -> list[str]:

@@ -1,9 +1,10 @@
 import json
 
+import numpy as np
 import pytest
 
 from lib import artifacts, params
-from lib.run import compare
+from lib.run import compare, reference
 
 
 def make_run(folder, regions, seed, miou, **values):
@@ -11,13 +12,18 @@ def make_run(folder, regions, seed, miou, **values):
     training = artifacts.begin("04_training", params.TrainingParams(run=run, seed=seed, **values), [regions])
     training.finish({"effective_rank": 5.0})
     inputs = [artifacts.load(run, "04_training")]
-    evaluation = artifacts.begin("05_evaluation", params.EvaluationParams(run=run), inputs)
+    evaluation = artifacts.begin(
+        "05_evaluation", params.EvaluationParams(run=run), [regions.source("01_depth"), *inputs]
+    )
+    evaluation.save_image("features.png", np.zeros((2, 2, 3), np.uint8))
     evaluation.finish({"miou": miou, "miou_by_members": 0.1, "miou_greedy": 0.4, "accuracy": 0.5})
     return run
 
 
-def make_regions(folder):
-    artifacts.begin("02_regions", params.RegionParams(run=str(folder))).finish({})
+def make_regions(folder, dataset="street"):
+    artifacts.begin("01_depth", params.DepthParams(run=str(folder), dataset=dataset)).finish({})
+    depth = artifacts.load(str(folder), "01_depth")
+    artifacts.begin("02_regions", params.RegionParams(run=str(folder)), [depth]).finish({})
     return artifacts.load(str(folder), "02_regions")
 
 
@@ -25,7 +31,8 @@ def test_settings_over_seeds_and_differences_seed_by_seed(tmp_path, capsys, monk
     regions = make_regions(tmp_path / "base")
     pasted = [make_run(tmp_path, regions, seed, miou) for seed, miou in ((0, 0.3), (1, 0.5), (2, 0.9))]
     plain = [make_run(tmp_path, regions, seed, miou, paste=False) for seed, miou in ((1, 0.25), (0, 0.2))]
-    monkeypatch.setattr(compare, "REFERENCE", tmp_path / "outputs" / "reference")
+    for module in (compare, reference):
+        monkeypatch.setattr(module, "REFERENCE", tmp_path / "outputs" / "reference")
     (tmp_path / "outputs" / "reference").mkdir(parents=True)
     assert compare.main([*pasted, *plain, "--record", "paste"]) == 0
     assert "04.paste = True: seeds 0, 1, 2" in capsys.readouterr().out
@@ -35,6 +42,15 @@ def test_settings_over_seeds_and_differences_seed_by_seed(tmp_path, capsys, monk
     assert found["settings"]["04.paste = False"]["range"]["miou"] == [0.2, 0.25]
     assert found["first_minus_second"]["seeds"] == [0, 1]
     assert found["first_minus_second"]["miou"] == pytest.approx([0.1, 0.25])
+
+
+@pytest.mark.parametrize("dataset", ["street", "camvid"])
+def test_a_recorded_comparison_keeps_no_photograph(tmp_path, monkeypatch, dataset):
+    run = make_run(tmp_path, make_regions(tmp_path / "base", dataset), 0, 0.3)
+    monkeypatch.setattr(compare, "REFERENCE", tmp_path)
+    monkeypatch.setattr(reference, "REFERENCE", tmp_path)
+    assert compare.main([run, "--record", "x"]) == 0
+    assert (tmp_path / "compare_x.png").is_file() == (dataset == "street")
 
 
 def test_what_cannot_be_compared_is_one_sentence(tmp_path, capsys):
