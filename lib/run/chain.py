@@ -17,6 +17,7 @@ from ..artifacts import ArtifactError
 
 log = logging.getLogger("lib.run")
 FAILED, BAD_PARAMETER, BUSY = 1, 2, 3  # exit codes
+QUIET_KERNEL = ["--IPKernelApp.log_level=40"]  # a kernel's warnings speak of transport, not of our work
 
 
 def parse_overrides(words: list[str]) -> dict[str, dict[str, Any]]:
@@ -121,7 +122,7 @@ def execute(name: str, values: Any) -> None:
         cwd=str(ROOT / "notebooks"),
         progress_bar=sys.stderr.isatty(),
         log_output=True,
-        extra_arguments=["--IPKernelApp.log_level=40"],  # its warnings speak of transport, not of our work
+        extra_arguments=list(QUIET_KERNEL),
     )
 
 

@@ -10,6 +10,7 @@ from nbformat import NotebookNode
 from PIL import Image
 
 from .. import ROOT, artifacts, params
+from .chain import QUIET_KERNEL
 
 NOTEBOOKS = ROOT / "notebooks"
 LARGE = 20_000  # characters of an encoded picture, above which 256 colours must do
@@ -65,8 +66,9 @@ def refresh() -> int:
     for name in params.SCHEMAS:
         path = NOTEBOOKS / f"{name}.ipynb"
         notebook = nbformat.read(path, as_version=4)
+        place = {"metadata": {"path": NOTEBOOKS}}
         client = NotebookClient(
-            notebook, timeout=1800, kernel_name="python3", resources={"metadata": {"path": NOTEBOOKS}}
+            notebook, timeout=1800, kernel_name="python3", resources=place, extra_arguments=list(QUIET_KERNEL)
         )
         client.execute()
         nbformat.write(normalise(notebook), path)
