@@ -41,7 +41,7 @@ test-lib: $(STAMP)
 
 test-notebooks: $(STAMP)
 	rm -rf outputs/test
-	RUNS_ROOT=$(CURDIR)/outputs/test $(BIN)/python -m pytest --nbval-lax --nbval-current-env --nbval-cell-timeout=300 notebooks/
+	RUNS_ROOT="$(CURDIR)/outputs/test" $(BIN)/python -m pytest --nbval-lax --nbval-current-env --nbval-cell-timeout=300 notebooks/
 
 lint: $(STAMP)  ## ruff, format check, and the number of lines of lib
 	$(BIN)/ruff check lib

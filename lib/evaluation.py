@@ -15,6 +15,7 @@ from .artifacts import Artifact, ArtifactError, load, read_json, run_folder
 from .data import Dataset, Frame
 from .data.labels import IGNORE
 from .parallel import numpy_generator
+from .params import ParameterError, decisive
 
 UNNAMED = -1  # the class of a cluster that no class was matched to
 
@@ -148,16 +149,16 @@ def find_run_without_paste(training: Artifact) -> Artifact | None:
         training: a 04 that pastes.
     """
 
-    def recipe(manifest: dict) -> tuple:
-        return manifest["inputs"], {
-            k: v for k, v in manifest["params"].items() if k not in ("run", "upstream", "paste")
-        }
+    def recipe(made: Artifact) -> tuple:
+        values = decisive(made.params)
+        return made.manifest["inputs"], {k: v for k, v in values.items() if k not in ("run", "upstream", "paste")}
 
     for path in sorted(run_folder(training.run).parent.glob("*/04_training/manifest.json")):
-        manifest = read_json(path)
-        if not manifest["params"]["paste"] and recipe(manifest) == recipe(training.manifest):
-            with suppress(ArtifactError):
-                return load(manifest["params"]["run"], "04_training")
+        if not read_json(path)["params"].get("paste", True):
+            with suppress(ArtifactError, ParameterError):  # damaged, or made by an older set of parameters
+                made = load(read_json(path)["params"]["run"], "04_training")
+                if recipe(made) == recipe(training):
+                    return made
     return None
 
 

@@ -25,6 +25,7 @@ def read_runs(names: Sequence[str]) -> list[dict[str, Any]]:
 
     Raises:
         ArtifactError: 05 of a run is missing or out of date.
+        ValueError: it was made before all of these numbers were.
     """
     rows = []
     for name in names:
@@ -33,6 +34,9 @@ def read_runs(names: Sequence[str]) -> list[dict[str, Any]]:
         both = {"04": params.decisive(training.params), "05": params.decisive(evaluation.params)}
         setting = {f"{n}.{k}": v for n, values in both.items() for k, v in values.items() if k not in APART}
         numbers = training.metrics | evaluation.metrics
+        missing = [k for k in SHOWN if numbers.get(k) is None]
+        if missing:
+            raise ValueError(f"run {name!r} has no {', '.join(missing)}: execute its 05 anew")
         rows.append(
             {
                 "run": name,

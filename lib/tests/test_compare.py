@@ -60,5 +60,11 @@ def test_what_cannot_be_compared_is_one_sentence(tmp_path, capsys):
     assert "different regions" in capsys.readouterr().err
     assert compare.main([runs[0], runs[2]]) == 1
     assert "seed 0 occurs twice" in capsys.readouterr().err
+    old = artifacts.begin(
+        "05_evaluation", params.EvaluationParams(run=runs[1]), [artifacts.load(runs[1], "04_training")]
+    )
+    old.finish({"miou": 0.4})
+    assert compare.main([runs[1]]) == 1
+    assert "has no miou_by_members, miou_greedy, accuracy" in capsys.readouterr().err
     assert compare.main([str(tmp_path / "nothing")]) == 1
     assert "does not exist" in capsys.readouterr().err
