@@ -11,6 +11,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 
+UNKNOWN = 70.0  # degrees: assumed where nobody knows the field of view; dashcams and phones lie between 55 and 90
+
+
 def intrinsics_from_field_of_view(degrees: float, height: int, width: int) -> Tensor:
     """Pinhole matrix of a camera with square pixels that looks through the middle of the image.
 

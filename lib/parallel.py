@@ -1,6 +1,11 @@
 """Many frames at once, and random numbers that do not depend on who draws them first."""
 
+import os
+import pickle
 from collections.abc import Callable, Iterable, Iterator
+from functools import lru_cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -27,14 +32,41 @@ def parallel_map(function: Callable[..., Any], items: Iterable[Any], workers: in
     if workers <= 1:
         yield from map(function, items)
         return
-    with Parallel(
-        n_jobs=workers,
-        return_as="generator",
-        pre_dispatch="2 * n_jobs",
-        inner_max_num_threads=1,
-        backend="loky",
-    ) as pool:
-        yield from pool(delayed(function)(item) for item in items)
+    with TemporaryDirectory() as folder:
+        # sent once, not with every item: a function may carry the list of all frames of a data set
+        sent = Path(folder) / "function"
+        sent.write_bytes(pickle.dumps(function))
+        with Parallel(
+            n_jobs=workers,
+            return_as="generator",
+            pre_dispatch="2 * n_jobs",
+            inner_max_num_threads=1,
+            backend="loky",
+        ) as pool:
+            yield from pool(delayed(_call)(str(sent), item) for item in items)
+
+
+def _call(sent: str, item: Any) -> Any:
+    return _receive(sent)(item)
+
+
+@lru_cache(maxsize=1)
+def _receive(sent: str) -> Callable[..., Any]:
+    return pickle.loads(Path(sent).read_bytes())  # our own, written a moment ago by the process that started this one
+
+
+def fits_memory(size: float) -> bool:
+    """Would this many bytes take at most half of the memory that is free?"""
+    return size <= free_memory() / 2
+
+
+def free_memory() -> float:
+    """Bytes that can still be taken without swapping; half of all where the system does not say."""
+    try:
+        lines = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
+        return float(lines["MemAvailable"].split()[0]) * 1024
+    except (OSError, KeyError):
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2
 
 
 def pick_device(name: str = "auto") -> torch.device:

@@ -6,6 +6,7 @@ Comments, formatting and docstrings do not count: the hash is taken over the syn
 import ast
 import hashlib
 import json
+from collections.abc import Set
 from functools import cache
 from pathlib import Path
 
@@ -75,14 +76,15 @@ def hash_modules(*names: str) -> str:
     return _combine(modules_behind(set(names)))
 
 
-def hash_code(notebook: str) -> str:
+def hash_code(notebook: str, also: Set[str] = frozenset()) -> str:
     """One hash of a notebook's code cells (parameters left out) and the lib modules behind them.
 
     Args:
         notebook: name without ending, e.g. "01_depth".
+        also: modules that are loaded by name, e.g. the readers of its data sets.
     """
     path = ROOT / "notebooks" / f"{notebook}.ipynb"
-    hashes, names = {}, set()
+    hashes, names = {}, set(also)
     cells = json.loads(path.read_text())["cells"] if path.is_file() else []
     for cell in cells:
         tags = cell["metadata"].get("tags", [])

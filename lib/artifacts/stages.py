@@ -147,7 +147,7 @@ class Stage:
         return {
             "params": params.fixed(self.params),
             "inputs": {artifact.name: artifact.digest for artifact in self.inputs},
-            "code": hash_modules(*modules),
+            "code": hash_modules(*modules, *params.reader_modules(self.params)),
         }
 
     def finish(
@@ -185,7 +185,7 @@ class Stage:
             "run": self.params.run,
             "params": params.as_dict(self.params),
             "seed": self.params.seed,
-            "code": hash_code(self.name),
+            "code": hash_code(self.name, params.reader_modules(self.params)),
             **_git_state(),
             "versions": {"python": platform.python_version(), **{name: version(name) for name in VERSIONED}},
             "device": _device_name(),
@@ -228,7 +228,8 @@ def begin(name: str, values: Any, inputs: list[Artifact] | None = None) -> Stage
     folder.mkdir(parents=True, exist_ok=True)
     dataset = getattr(values, "dataset", None) or next((a.params.dataset for a in inputs if a.name == "01_depth"), "")
     stage = Stage(name, values, folder, inputs, strict=getattr(values, "expect", False) and dataset == "street")
-    key = {"params": params.fixed(values), "inputs": {a.name: a.digest for a in inputs}, "code": hash_code(name)}
+    code = hash_code(name, params.reader_modules(values))
+    key = {"params": params.fixed(values), "inputs": {a.name: a.digest for a in inputs}, "code": code}
     attempt = folder / ".attempt.json"
     stage.continued = attempt.is_file() and read_json(attempt) == key
     (folder / "manifest.json").unlink(missing_ok=True)

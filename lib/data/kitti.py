@@ -6,7 +6,8 @@ or jpg. Everything but images and calibration may be missing: no times means 10 
 
 The whole image, about 3.3 times as wide as high, is stretched to (height, width), however odd that makes it look, or
 with `keep_aspect` its middle part of that shape is taken; the intrinsics follow. A gap in the frame numbers begins a
-new clip. Splits: raw "test" are the 28 drives that Eigen et al.'s test frames come from; odometry "test" are 09 and 10
+new clip. Splits: raw "test" are the 28 drives that Eigen et al.'s test frames come from, unless `hold_out` is off, as
+in CPCDR, which learns from all drives; odometry "test" are 09 and 10
 (as Monodepth2) and 11 to 21 (no poses published). World coordinates are those of the first frame's camera (odometry:
 of the left grey one), in metres.
 """
@@ -56,9 +57,9 @@ class Drive:
         self.camera_from_rectified[:3, 3] = np.linalg.solve(self.projection[:, :3], self.projection[:, 3])
         self.window = find_window(self.shape, self.shape, keep_aspect=False)
 
-    def crop(self, size: tuple[int, int]) -> None:
-        """From now on use the middle part of the shape of `size` (H, W) only."""
-        self.window = rows, columns = find_window(self.shape, size, keep_aspect=True)
+    def crop(self, window: tuple[slice, slice]) -> None:
+        """From now on use these rows and columns only."""
+        self.window = rows, columns = window
         self.shape = (rows.stop - rows.start, columns.stop - columns.start)
         shift = torch.eye(3, dtype=torch.float64)
         self.projection = crop_intrinsics(shift, rows.start, columns.start).numpy() @ self.projection
@@ -78,6 +79,7 @@ class _Kitti(Dataset):
 
     def __init__(self, params: Any) -> None:
         self.size = (params.height, params.width)
+        self.keep_aspect, self.crop_bottom, self._hold_out = params.keep_aspect, params.crop_bottom, params.hold_out
         self._at: dict[str, tuple[Drive, int]] = {}
         self._poses: dict[str, dict[int, np.ndarray]] = {}
         self._frames = []
@@ -86,8 +88,7 @@ class _Kitti(Dataset):
             found = [(camera, images) for camera in self.cameras if (images := _find_images(folder / camera))]
             if found:
                 drive = self._open_drive(folder, *found[0])
-                if params.keep_aspect:
-                    drive.crop(self.size)
+                drive.crop(self.window(drive.shape))
                 self._frames += self._make_frames(drive)
         if not self._frames:
             raise FileNotFoundError(f"no images {self.pattern}/{self.cameras[0]}/* in {root}. {self.help}")
@@ -105,13 +106,11 @@ class _Kitti(Dataset):
             yield frame
 
     def _read_numbers(self, path: Path, *keys: str) -> list[np.ndarray]:
-        """The entries `keys` of a calibration file of 'key: numbers' lines."""
-        if not path.is_file():
-            raise FileNotFoundError(f"missing calibration {path}. {self.help}")
-        lines = dict(line.split(":", 1) for line in path.read_text().splitlines() if ":" in line)
-        if missing := [key for key in keys if key not in lines]:
-            raise ValueError(f"{path} has no line '{missing[0]}:': it is cut short or another file. {self.help}")
-        return [np.array(lines[key].split(), float) for key in keys]
+        return read_calibration(path, self.help, *keys)
+
+    def image_path(self, frame: Frame) -> Path:
+        drive, number = self._at[frame.id]
+        return drive.images[number]
 
     def image(self, frame: Frame) -> np.ndarray:
         drive, number = self._at[frame.id]
@@ -148,7 +147,7 @@ class KittiRaw(_Kitti):
         lines = stamps.read_text().splitlines() if stamps.is_file() else []
         times = [datetime.fromisoformat(line[:26]).timestamp() for line in lines]
         date, number = folder.name[:10], folder.name[17:21].lstrip("0")
-        split = "test" if number in EIGEN_TEST.get(date, "").split() else "train"
+        split = "test" if self._hold_out and number in EIGEN_TEST.get(date, "").split() else "train"
         scans = str(folder / "velodyne_points" / "data" / "{:010d}.bin")
         return Drive(folder, split, images, times, projection.reshape(3, 4), rectified, scans)
 
@@ -185,6 +184,27 @@ class KittiOdometry(_Kitti):
         rows = np.loadtxt(path).reshape(-1, 3, 4) if path.is_file() else []
         poses = [np.linalg.inv(_rigid(row[:, :3], row[:, 3])) for row in rows]
         return {n: drive.camera_from_rectified @ pose for n, pose in enumerate(poses)}
+
+
+def read_calibration(path: Path, help_text: str, *keys: str) -> list[np.ndarray]:
+    """The entries `keys` of a calibration file of 'key: numbers' lines, each 9 or 12 numbers, or 3.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: an entry is missing, cut short or no numbers.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"missing calibration {path}. {help_text}")
+    lines = dict(line.split(":", 1) for line in path.read_text().splitlines() if ":" in line)
+    if missing := [key for key in keys if key not in lines]:
+        raise ValueError(f"{path} has no line '{missing[0]}:': it is cut short or another file. {help_text}")
+    try:
+        numbers = [np.array(lines[key].split(), float) for key in keys]
+    except ValueError:
+        numbers = []
+    if not numbers or any(values.size not in (3, 9, 12) for values in numbers):
+        raise ValueError(f"{path} is cut short or not numbers: download it again. {help_text}")
+    return numbers
 
 
 def rasterize_depth(projected: np.ndarray, shape: tuple[int, int], size: tuple[int, int]) -> np.ndarray:

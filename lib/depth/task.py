@@ -1,7 +1,6 @@
 """What is trained on: triplets of frames, and the loss over them."""
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,6 +11,7 @@ from torch.nn import functional as F
 
 from .. import camera
 from ..data import Frame, open_dataset
+from ..data.prepared import FrameImages, gather_images
 from ..parallel import numpy_generator
 from .losses import compare_still, compare_views, minimum_reprojection, smoothness
 from .networks import DepthNetworks, build_networks
@@ -22,14 +22,14 @@ YIQ = np.array([[0.299, 0.587, 0.114], [0.596, -0.274, -0.322], [0.211, -0.523, 
 
 @dataclass(frozen=True)
 class Triplets:
-    """Frames held in memory, and which three belong together.
+    """Frames, in memory or read when asked for, and which three belong together.
 
     images: (N, H, W, 3) uint8
     members: rows of `images`: earlier, middle, later. (M, 3) int
     intrinsics: of each triplet, in pixels of `images`. (M, 3, 3) float32
     """
 
-    images: np.ndarray
+    images: np.ndarray | FrameImages
     members: np.ndarray
     intrinsics: np.ndarray
 
@@ -41,32 +41,33 @@ def intrinsics_of(frame: Frame, params: Any) -> np.ndarray:
     """The frame's calibration or, without one, that of `params.field_of_view`. (3, 3) float64"""
     if frame.intrinsics is not None:
         return frame.intrinsics
-    return camera.intrinsics_from_field_of_view(params.field_of_view, params.height, params.width).numpy()
+    degrees = params.field_of_view or camera.UNKNOWN
+    return camera.intrinsics_from_field_of_view(degrees, params.height, params.width).numpy()
 
 
-def read_triplets(params: Any, names: tuple[str, ...] = (), read: Callable[..., Any] | None = None) -> Triplets:
+def read_triplets(params: Any, names: tuple[str, ...] = ()) -> Triplets:
     """All triplets t - frame_step, t, t + frame_step of the clips that depth is learned from.
 
     Args:
         names: DATASET = its train split, DATASET:CLIP = that whole clip; empty = `params.clips`.
-        read: (dataset, frames) -> iterable of images; None reads them one after the other.
     Raises:
         ValueError: no clip is long enough for one triplet.
     """
-    step, images, members, matrices = params.frame_step, [], [], []
+    step, count, parts, members, matrices = params.frame_step, 0, [], [], []
     for name in names or params.clips:
         dataset = open_dataset(params, name)
         for clip in dataset.clips("" if ":" in name else "train", shortest=2 * step + 1):
-            middles = len(images) + np.arange(step, len(clip) - step)
-            members += [(t - step, t, t + step) for t in middles]
-            matrices += [intrinsics_of(clip[t - len(images)], params) for t in middles]
-            images += list(read(dataset, clip)) if read else [dataset.image(frame) for frame in clip]
+            middles = np.arange(step, len(clip) - step)
+            members += [(count + t - step, count + t, count + t + step) for t in middles]
+            matrices += [intrinsics_of(clip[t], params) for t in middles]
+            parts.append((dataset, clip))
+            count += len(clip)
     if not members:
         raise ValueError(
             f"none of the clips {list(names or params.clips)} has {2 * step + 1} frames: "
             "name longer videos in `clips` or make frame_step smaller"
         )
-    return Triplets(np.stack(images), np.array(members), np.stack(matrices).astype(np.float32))
+    return Triplets(gather_images(parts), np.array(members), np.stack(matrices).astype(np.float32))
 
 
 def street_like(params: Any, intrinsics: np.ndarray) -> Any:

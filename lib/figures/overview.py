@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from ..artifacts import Artifact, read_inverse_depth
 from ..copy_paste import make_item
 from ..data import Dataset, Frame, read_map
-from ..methods.cpcdr import read_sources
+from ..methods.sources import read_sources
 from ..parallel import numpy_generator
 from . import color_depth, color_labels, color_regions, image_grid, legend
 

@@ -12,27 +12,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..artifacts import Artifact
-from ..copy_paste import Source, make_item, prepare_source
-from ..data import Dataset, Frame, read_map
+from ..copy_paste import Source, make_item
 from ..networks import Embedder, load_start, sample_embeddings, seed_weights
 from ..parallel import numpy_generator
 from ..params import AugmentationParams, TrainingParams
 from ..prototypes import Prototypes, average_groups, balance_codes, compare_assignments, measure_health
-from ..regions import read_inverse_depth_of
 from ..views import sample_pixel_positives, sample_region_positives
 
 ORDER, ITEM = 1, 2  # streams of random numbers
-
-
-def read_sources(dataset: Dataset, frames: Sequence[Frame], depth: Artifact, regions: Artifact) -> list[Source]:
-    """Image, regions (02) and the inverse depth they were made from of each frame, in memory, ready to be pasted."""
-
-    def read(frame: Frame) -> Source:
-        inverse_depth = read_inverse_depth_of(frame, dataset, depth, regions.params.depth)
-        return prepare_source(dataset.image(frame), read_map(regions.path(f"regions/{frame.id}.png")), inverse_depth)
-
-    return [read(frame) for frame in frames]
 
 
 def pack_points(view: np.ndarray, xy: np.ndarray, group: np.ndarray, views: int) -> tuple[Tensor, Tensor, Tensor]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..artifacts import Artifact, Stage, read_inverse_depth
-from ..camera import intrinsics_from_field_of_view
+from ..camera import UNKNOWN, intrinsics_from_field_of_view
 from ..data import Dataset, Frame, read_map
 from .grouping import Graph, build_graph, group_regions
 from .metrics import cut_grid, cut_slic, score_regions
@@ -46,7 +46,7 @@ class FrameGrouper:
         """The frame's calibration, or the field of view that notebook 01 assumed. (3, 3)"""
         if frame.intrinsics is not None:
             return frame.intrinsics
-        return intrinsics_from_field_of_view(self.depth.params.field_of_view, *self.dataset.size).numpy()
+        return intrinsics_from_field_of_view(self.depth.params.field_of_view or UNKNOWN, *self.dataset.size).numpy()
 
     def inverse_depth(self, frame: Frame) -> np.ndarray:
         """What notebook 01 predicted, or the data set's own, as `params.depth` says; 0 = no value. (H, W) float32"""

@@ -83,7 +83,7 @@ def is_current(name: str, values: Any) -> bool:
         artifact = artifacts.load(values.run, name)
     except (ArtifactError, ValueError, KeyError):
         return False
-    if artifact.manifest["code"] != artifacts.hash_code(name):
+    if artifact.manifest["code"] != artifacts.hash_code(name, params.reader_modules(values)):
         return False
     try:
         return params.decisive(artifact.params) == params.decisive(values)

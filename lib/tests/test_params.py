@@ -20,8 +20,8 @@ def test_parameters_cell_lists_the_dataclass(path):
     cell = parameters_cell(path)
     values = {node.targets[0].id: ast.literal_eval(node.value) for node in ast.parse(cell).body}
     schema = params.SCHEMAS[path.stem]
-    assert list(values) == list(params.as_dict(schema())), "names or order differ from lib/params.py"
-    assert params.make(schema, values) == schema(), "a default differs from lib/params.py"
+    assert list(values) == list(params.as_dict(schema())), "names or order differ from lib/params"
+    assert params.make(schema, values) == schema(), "a default differs from lib/params"
     for line in filter(None, cell.splitlines()):
         name, rest = line.split(" = ", 1)
         assert name.isidentifier(), f"one plain `name = literal` a line: {line}"

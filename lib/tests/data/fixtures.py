@@ -30,7 +30,9 @@ IMU_R, IMU_T = Rotation.from_euler("z", 0.015).as_matrix(), np.array([-0.8, 0.32
 def params(root: Path, dataset: str = "camvid", size: tuple[int, int] = SIZE, **more: object) -> SimpleNamespace:
     """The data fields of `DepthParams`."""
     fields = {"data_root": str(root), "dataset": dataset, "height": size[0], "width": size[1], "fold": 0}
-    fields |= {"keep_aspect": False}
+    fields |= {"keep_aspect": False, "crop_bottom": 0.0, "hold_out": True, "sequences": True, "annotations": "fine"}
+    fields |= {"label_set": "", "maps": "", "map_kind": "inverse_depth", "map_step": 1.0, "path": "", "video_step": 1}
+    fields |= {"scored_dataset": "", "prepare": False, "workers": 1}
     return SimpleNamespace(**{**fields, "field_of_view": 60.0, **more})
 
 

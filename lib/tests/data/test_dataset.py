@@ -96,11 +96,11 @@ def test_missing_cut_and_corrupt_images_are_refused(tmp_path):
             read_image(path)
     for content in (b"", rng.bytes(500)):
         (tmp_path / "b.png").write_bytes(content)
-        with pytest.raises(ValueError, match=r"b\.png is not a readable image"):
+        with pytest.raises(ValueError, match=r"b\.png is (empty|not a readable image)"):
             read_image(tmp_path / "b.png")
     write_image(tmp_path / "c.png", image)
     np.testing.assert_array_equal(read_image(tmp_path / "c.png"), image)
-    with pytest.raises(ValueError, match="has 3 channels; a map of ids needs one"):
+    with pytest.raises(ValueError, match="has 3 channels; a map needs one"):
         read_map(tmp_path / "c.png")
 
 

@@ -12,7 +12,7 @@ def test_raw_ids_become_19_train_ids_in_order():
     raw = np.array([7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33], np.uint8)
     np.testing.assert_array_equal(train_ids_from_label_ids(raw), np.arange(19))
     np.testing.assert_array_equal(train_ids_from_label_ids(np.array([*VOID, 255], np.uint8)), IGNORE)
-    with pytest.raises(ValueError, match=r"0\.\.33, found \[34\]"):
+    with pytest.raises(ValueError, match=r"labelIds: \[34\] are no Cityscapes labelIds"):
         train_ids_from_label_ids(np.array([34], np.uint8))
 
 

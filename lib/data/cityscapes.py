@@ -1,0 +1,133 @@
+"""Cityscapes: annotated images, the video around them, cameras, disparity, and 19, 27 or 7 classes.
+
+Below `cityscapes/`, as the archives unpack: leftImg8bit/SPLIT/CITY/*_leftImg8bit.png, leftImg8bit_sequence (30 frames
+at 17 Hz around each annotated one, the 20th), gtFine (train, val) and gtCoarse (train, val, train_extra) with
+*_labelIds.png and *_instanceIds.png, camera/*_camera.json, disparity/*_disparity.png. Images may be jpg. Anything but
+the images may be missing. Splits are the official folders; train_extra counts as train, and is read with
+`annotations = "coarse"` only. Frames of videos belong to train; test, whose labels are not public, is not read.
+
+Only labelIds are read, and every one is converted by a table: raw ids can never pass for train ids.
+"""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from . import Frame, find_root, read_size
+from .files import ENDINGS
+from .labels import CITYSCAPES_LABELS
+from .layout import Files, FolderDataset, need_file, need_files
+
+HELP = "Get leftImg8bit_trainvaltest, gtFine_trainvaltest and camera_trainvaltest from cityscapes-dataset.com"
+RATE = 17.0  # frames a second
+SOURCE_SIZE = (1024, 2048)  # that calibrations are for
+TYPICAL_CAMERA = (2262.5, 2265.3, 1097.0, 513.1)  # fx, fy, cx, cy where no file says better (facts/cpcdr.md sec. 2)
+TYPICAL_BASELINE = 0.209  # metres
+FOLDERS = {"fine": {"train": "train", "val": "val"}, "coarse": {"train": "train", "val": "val", "train_extra": "train"}}
+NAME = re.compile(r"(.+_\d{6})_(\d{6})_leftImg8bit\.\w+$")
+
+
+class Cityscapes(FolderDataset):
+    """The reader; see `FolderDataset` for what it raises."""
+
+    name, help = "cityscapes", HELP
+
+    def __init__(self, params: Any) -> None:
+        super().__init__(params)
+        self.classes, self._raw = CITYSCAPES_LABELS[params.label_set or "19"]
+        self._root, self._fine = find_root(params.data_root, self.name, HELP), params.annotations == "fine"
+        self._shape: tuple[int, int] | None = None  # of stored images: all have one
+        self._cameras: dict[str, tuple[np.ndarray, float]] = {}  # of each clip
+        for folder, split in FOLDERS[params.annotations].items():
+            images = _find_images(self._root / "leftImg8bit" / folder)
+            if split == "train" and params.sequences:
+                images = _find_images(self._root / "leftImg8bit_sequence" / folder) | images
+            self._add_split(folder, split, dict(sorted(images.items())))
+        need_files(self._frames, self._root / "leftImg8bit", HELP)
+
+    def _add_split(self, folder: str, split: str, images: dict[str, Path]) -> None:
+        ground = "gtFine" if self._fine else "gtCoarse"
+        labelled = (self._root / ground / folder).is_dir()
+        before, start, clip = ("", -2), 0, ""
+        for stem, path in images.items():
+            city = path.parent.name
+            sequence, number = _parse(path)
+            if before != (sequence, number - 1):
+                start, clip = number, f"{sequence}_{number:06d}"
+            before = (sequence, number)
+            labels = instances = None
+            if labelled and path.parent.parent.parent.name == "leftImg8bit":
+                labels = self._root / ground / folder / city / f"{stem}_{ground}_labelIds.png"
+                need_file(labels, path, HELP)
+                instances = labels.with_name(f"{stem}_{ground}_instanceIds.png")
+            matrix, _ = self._camera(folder, city, clip, path)
+            frame = Frame(stem, clip, split, (number - start) / RATE, matrix, labelled=labels is not None)
+            self.add(frame, Files(path, labels, instances, self._root / "disparity" / folder / city))
+
+    def _camera(self, folder: str, city: str, clip: str, image: Path) -> tuple[np.ndarray, float]:
+        """Intrinsics at the data set's size and baseline in metres, of a clip: one file serves all its frames."""
+        if clip not in self._cameras:
+            self._shape = self._shape or read_size(image)
+            sequence, first = clip.rsplit("_", 1)
+            files = sorted((self._root / "camera" / folder / city).glob(f"{sequence}_*_camera.json"))
+            near = [p for p in files if 0 <= int(p.name.split("_")[-2]) - int(first) < 30]
+            (fx, fy, cx, cy), baseline = _read_camera(near[0]) if near else (TYPICAL_CAMERA, TYPICAL_BASELINE)
+            sy, sx = self._shape[0] / SOURCE_SIZE[0], self._shape[1] / SOURCE_SIZE[1]
+            matrix = [[fx * sx, 0, (cx + 0.5) * sx - 0.5], [0, fy * sy, (cy + 0.5) * sy - 0.5], [0, 0, 1]]
+            self._cameras[clip] = self.fit_intrinsics(np.array(matrix), self._shape), baseline
+        return self._cameras[clip]
+
+    def labels(self, frame: Frame) -> np.ndarray | None:
+        path = self._files[frame.id].labels
+        if path is None:
+            return None
+        raw = self.read_partner(frame, path, bits=8)
+        return self.fit_map(self._raw.to_train_ids(raw, str(path)))
+
+    def instances(self, frame: Frame) -> np.ndarray | None:
+        """labelId * 1000 + number of each thing that is counted, 0 = none; None without the file. (H, W) uint16"""
+        path = self._files[frame.id].instances
+        if path is None or not path.is_file():
+            return None
+        ids = self.read_partner(frame, path, bits=16)
+        return self.fit_map(np.where(ids >= 1000, ids, 0).astype(np.uint16))
+
+    def depth(self, frame: Frame) -> np.ndarray | None:
+        """From disparity, stored as 256 d + 1, and the baseline; None without the file."""
+        path = self._files[frame.id].depth / f"{frame.id}_disparity.png"
+        if not path.is_file():
+            return None
+        code = self.fit_map(self.read_partner(frame, path, bits=16)).astype(np.float32)
+        matrix, baseline = self._cameras[frame.clip]
+        # the disparity is in pixels of the stored width, the focal length in pixels of ours
+        _, columns = self.window(self._shape)
+        focal = matrix[0, 0] * (columns.stop - columns.start) / self.size[1]
+        with np.errstate(divide="ignore"):
+            return np.where(code > 1, baseline * focal * 256 / (code - 1), 0).astype(np.float32)
+
+
+def _find_images(folder: Path) -> dict[str, Path]:
+    """Frame id -> file, of all cities."""
+    paths = [p for p in folder.glob("*/*_leftImg8bit.*") if p.suffix in ENDINGS]
+    return {p.name.removesuffix(f"_leftImg8bit{p.suffix}"): p for p in paths}
+
+
+def _parse(path: Path) -> tuple[str, int]:
+    """City and sequence, e.g. "aachen_000000", and frame number."""
+    match = NAME.match(path.name)
+    if not match:
+        raise ValueError(f"{path} is not named CITY_SEQUENCE_FRAME_leftImg8bit: rename or remove it. {HELP}")
+    return match[1], int(match[2])
+
+
+def _read_camera(path: Path) -> tuple[tuple[float, ...], float]:
+    try:
+        content = json.loads(path.read_text())
+        intrinsic = content["intrinsic"]
+        values = tuple(float(intrinsic[key]) for key in ("fx", "fy", "u0", "v0"))
+        return values, float(content["extrinsic"]["baseline"])
+    except (ValueError, KeyError, TypeError, OSError):
+        raise ValueError(f"{path} is no camera file of Cityscapes, or cut short: download it again. {HELP}") from None

@@ -1,0 +1,88 @@
+"""Any folder of images, with subfolders: photographs, boreholes, frames that somebody extracted.
+
+`params.path` is the folder. Images of one folder, in natural order (2 before 10), are one clip: if they are video, they
+should be equally spaced in time; if not, learn depth from other `clips`, or give `maps`. A subfolder called train, val
+or test names the split of what is below it; else every tenth clip, or of a single clip the last tenth, is "val". There
+are no labels. With `params.maps`, a folder of the same structure holds a 16-bit map for every image (depth, disparity,
+a borehole's transit time; see `joined.WithMaps`).
+"""
+
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+from ..camera import intrinsics_from_field_of_view
+from . import Frame, read_size
+from .files import ENDINGS
+from .layout import Files, FolderDataset, need_files
+
+RATE = 30.0  # frames a second, assumed
+HELP = "`path` must name a folder with png, jpg, bmp, tif or webp images"
+SPLITS = ("train", "val", "test")
+EVERY = 10
+
+
+class ImageFolder(FolderDataset):
+    """The reader; see `FolderDataset` for what it raises."""
+
+    name, help = "images", HELP
+
+    def __init__(self, params: Any) -> None:
+        super().__init__(params)
+        root = Path(params.path).expanduser()
+        folders = _group_images(root)
+        splits = _split(root, folders)
+        for folder, paths in folders.items():
+            parts = folder.relative_to(root).as_posix()
+            clip = parts if parts != "." else root.resolve().name
+            for index, path in enumerate(paths):
+                split = splits[folder] or ("val" if index >= len(paths) - len(paths) // EVERY else "train")
+                part = f"{clip}_val" if not splits[folder] and split == "val" else clip
+                stem = path.relative_to(root).with_suffix("").as_posix()
+                self.add(Frame(stem, part, split, index / RATE, self._intrinsics(params, path)), Files(path))
+
+    def _intrinsics(self, params: Any, path: Path) -> Any:
+        """From the field of view of the whole image; None if that is unknown."""
+        if not params.field_of_view:
+            return None
+        shape = read_size(path)
+        return self.fit_intrinsics(intrinsics_from_field_of_view(params.field_of_view, *shape).numpy(), shape)
+
+
+def natural_key(path: Path) -> list[Any]:
+    """Sorts frame2 before frame10."""
+    return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", path.as_posix())]
+
+
+def _group_images(root: Path) -> dict[Path, list[Path]]:
+    """Images by folder; links are not followed, so that they cannot lead in a circle.
+
+    Raises:
+        FileNotFoundError: no such folder, or no image below it.
+        ValueError: a folder cannot be read.
+    """
+    if not root.is_dir():
+        raise FileNotFoundError(f"no folder {root}. {HELP}")
+
+    def stop(error: OSError) -> None:
+        raise ValueError(f"cannot read the folder {error.filename}: {error.strerror}") from None
+
+    found = {}
+    for folder, below, names in os.walk(root, onerror=stop):
+        below[:] = sorted(name for name in below if not name.startswith("."))
+        paths = [Path(folder, n) for n in names if n.lower().endswith(ENDINGS) and not n.startswith(".")]
+        if paths:
+            found[Path(folder)] = sorted(paths, key=natural_key)
+    need_files(list(found), root, HELP)
+    return dict(sorted(found.items(), key=lambda item: natural_key(item[0])))
+
+
+def _split(root: Path, folders: dict[Path, list[Path]]) -> dict[Path, str]:
+    """The split of each folder; empty = the last tenth of its images is val."""
+    named = {f: next((part for part in f.relative_to(root).parts if part in SPLITS), "") for f in folders}
+    if any(named.values()):
+        return {f: split or "train" for f, split in named.items()}
+    if len(folders) < EVERY:
+        return named
+    return {f: "val" if i % EVERY == EVERY - 1 else "train" for i, f in enumerate(folders)}

@@ -1,0 +1,74 @@
+"""What is pasted: image, regions and inverse depth of each training frame, in memory, or packed on the disk."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+
+from ..artifacts import Artifact
+from ..copy_paste import Source, prepare_source
+from ..data import Dataset, Frame, read_map
+from ..data.prepared import CACHE, READY_BYTES, Shards, build
+from ..parallel import fits_memory
+from ..regions import read_inverse_depth_of
+
+BYTES_PER_PIXEL = 12  # of a `Source`: four channels and smaller copies, regions, inverse depth
+CODES = 65535  # steps of packed inverse depth
+
+
+def read_maps(frame: Frame, dataset: Dataset, depth: Artifact, regions: Artifact) -> tuple[np.ndarray, np.ndarray]:
+    """Regions (02) of a frame, (H, W) uint16, and the inverse depth that they were made from, (H, W) float32."""
+    inverse_depth = read_inverse_depth_of(frame, dataset, depth, regions.params.depth)
+    return read_map(regions.path(f"regions/{frame.id}.png")), inverse_depth
+
+
+def read_sources(
+    dataset: Dataset, frames: Sequence[Frame], depth: Artifact, regions: Artifact, workers: int = 1
+) -> Sequence[Source]:
+    """The frames ready to be pasted: in memory, or where they would take too much of it, `PackedSources`."""
+    size = len(frames) * BYTES_PER_PIXEL * int(np.prod(dataset.size))
+    if fits_memory(size) and not (dataset.is_prepared and size > READY_BYTES):
+        pairs = ((frame, *read_maps(frame, dataset, depth, regions)) for frame in frames)
+        return [prepare_source(dataset.image(frame), ids, inverse_depth) for frame, ids, inverse_depth in pairs]
+    return pack_sources(dataset, frames, depth, regions, workers)
+
+
+@dataclass(frozen=True)
+class PackedSources(Sequence):
+    """Sources made when they are asked for, from prepared frames and packed maps; sent to workers as a few paths."""
+
+    dataset: Dataset
+    frames: Sequence[Frame]
+    shards: Shards
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+    def __getitem__(self, index: int) -> Source:
+        code, largest, ids = (self.shards.read(int(index), name) for name in ("inverse_depth", "largest", "regions"))
+        inverse_depth = code.astype(np.float32) * np.float32(float(largest) / CODES)
+        return prepare_source(self.dataset.image(self.frames[int(index)]), ids, inverse_depth)
+
+
+def pack_sources(
+    dataset: Dataset, frames: Sequence[Frame], depth: Artifact, regions: Artifact, workers: int = 1
+) -> PackedSources:
+    """Pack regions and 16-bit inverse depth of the frames into shards, once for all runs of 04 on these regions."""
+    key = hashlib.sha256(json.dumps([depth.digest, regions.digest, [f.id for f in frames]]).encode()).hexdigest()[:12]
+    kinds = {"inverse_depth": (dataset.size, "uint16"), "largest": ((), "float32"), "regions": (dataset.size, "uint16")}
+    shards = Shards(CACHE / f"maps-{regions.run.replace('/', '_')}-{key}", len(frames), kinds)
+    build(shards, partial(_pack, frames, dataset, depth, regions), workers, "regions and inverse depth")
+    return PackedSources(dataset, frames, shards)
+
+
+def _pack(
+    frames: Sequence[Frame], dataset: Dataset, depth: Artifact, regions: Artifact, index: int
+) -> dict[str, np.ndarray]:
+    ids, inverse_depth = read_maps(frames[index], dataset, depth, regions)
+    predicted = regions.params.depth == "predicted"
+    largest = np.float32(depth.about["inverse_depth_largest"] if predicted else max(inverse_depth.max(), 1e-6))
+    code = np.rint(inverse_depth * (np.float32(CODES) / largest)).astype(np.uint16)
+    return {"inverse_depth": code, "largest": np.array(largest), "regions": ids.astype(np.uint16)}

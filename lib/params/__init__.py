@@ -1,0 +1,36 @@
+"""The parameters of each notebook: `schemas` has the classes, `reading` fills them, `fields` checks values.
+
+A notebook's `parameters` cell lists the same names and defaults; `read` turns that cell, after papermill or a
+reader changed it, into a frozen dataclass and stops on a name or a type that does not fit.
+"""
+
+from .fields import ParameterError
+from .reading import as_dict, decisive, fixed, make, read, read_file
+from .schemas import (
+    DATASETS,
+    SCHEMAS,
+    AugmentationParams,
+    DepthParams,
+    EvaluationParams,
+    RegionParams,
+    TrainingParams,
+    reader_modules,
+)
+
+__all__ = [
+    "DATASETS",
+    "SCHEMAS",
+    "AugmentationParams",
+    "DepthParams",
+    "EvaluationParams",
+    "ParameterError",
+    "RegionParams",
+    "TrainingParams",
+    "as_dict",
+    "decisive",
+    "fixed",
+    "make",
+    "read",
+    "read_file",
+    "reader_modules",
+]
