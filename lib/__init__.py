@@ -8,7 +8,7 @@ in pixels of the array beside them. `depth` runs along z in scene units; `invers
 
 Modules import only from groups to their left:
 `params artifacts parallel` · `camera` · `data` · `networks prototypes` · `superpixels regions` ·
-`copy_paste views` · `depth` · `methods` · `clustering evaluation` · `training` · `finetuning` ·
+`copy_paste views` · `depth` · `methods` · `clustering evaluation` · `training` · `finetuning inference` ·
 `figures widgets run`.
 """
 

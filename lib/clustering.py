@@ -95,8 +95,10 @@ def group_prototypes(
 
 def map_prototypes(embedder: nn.Module, prototypes: Tensor, images: np.ndarray) -> np.ndarray:
     """The nearest prototype of every pixel of many images. (B, H, W, 3) uint8 -> (B, H, W) uint16"""
-    maps = [assign_prototypes(e, prototypes, images.shape[1:3]).cpu() for e in embed_batches(embedder, images)]
-    return torch.cat(maps).numpy().astype(np.uint16)
+    batches = embed_batches(embedder, images)
+    return np.concatenate(
+        [assign_prototypes(e, prototypes, images.shape[1:3]).cpu().numpy().astype(np.uint16) for e in batches]
+    )
 
 
 def assign_prototypes(embeddings: Tensor, prototypes: Tensor, size: tuple[int, int]) -> Tensor:
@@ -139,11 +141,16 @@ def describe_pixels(images: np.ndarray, position_weight: float) -> np.ndarray:
 
 def fit_color_position(images: np.ndarray, clusters: int, position_weight: float, seed: int) -> KMeans:
     """The trivial floor: k-means on colour and position of FLOOR_PIXELS pixels of training frames (B, H, W, 3)."""
-    pixels = describe_pixels(images, position_weight)
-    chosen = numpy_generator(seed).permutation(len(pixels))[:FLOOR_PIXELS]
-    return KMeans(clusters, n_init=2, random_state=seed).fit(pixels[chosen])
+    pixels = int(np.prod(images.shape[:3]))
+    chosen = numpy_generator(seed).permutation(pixels)[:FLOOR_PIXELS]
+    size, features = int(np.prod(images.shape[1:3])), np.empty((len(chosen), 5), np.float32)
+    for index in np.unique(chosen // size):  # one image at a time: all at once take 80 bytes a pixel
+        rows = chosen // size == index
+        features[rows] = describe_pixels(images[index : index + 1], position_weight)[chosen[rows] % size]
+    return KMeans(clusters, n_init=2, random_state=seed).fit(features)
 
 
 def assign_color_position(model: KMeans, images: np.ndarray, position_weight: float) -> np.ndarray:
     """Cluster of every pixel. (B, H, W, 3) uint8 -> (B, H, W) int64"""
-    return model.predict(describe_pixels(images, position_weight)).reshape(images.shape[:3]).astype(np.int64)
+    maps = [model.predict(describe_pixels(image[None], position_weight)) for image in images]
+    return np.stack(maps).reshape(images.shape[:3]).astype(np.int64)

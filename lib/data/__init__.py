@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import ROOT
 from ..params import DATASETS
 from .files import (
     find_window,
@@ -41,6 +42,10 @@ __all__ = [
     "resize_image",
     "resize_map",
 ]
+
+
+CACHE = Path(os.environ.get("DATA_CACHE") or ROOT / "outputs" / "data")
+"""What is made once from data and kept: generated streets, prepared frames. DATA_CACHE puts it on another disk."""
 
 
 @dataclass(frozen=True)

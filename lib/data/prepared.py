@@ -17,13 +17,13 @@ from typing import Any
 
 import numpy as np
 
-from .. import ROOT
 from ..artifacts import hash_file, read_json, write_aside, write_json
 from ..parallel import fits_memory, parallel_map
+from . import CACHE as DATA_CACHE
 from . import Dataset, Frame
 from .joined import Wrapper
 
-CACHE = ROOT / "outputs" / "data" / "prepared"
+CACHE = DATA_CACHE / "prepared"
 SHARD_BYTES = 128 << 20
 TRIED = 4  # items read to estimate how long all will take
 READY_BYTES = 1 << 30  # prepared frames beyond this are read when asked for

@@ -5,7 +5,7 @@
 
 from .losses import compare_still, compare_views, minimum_reprojection, photometric_error, reproject, search_depth
 from .metrics import align_similarity, chain_poses, scale_to, score_frames, select_valid
-from .networks import DepthNetworks, build_networks
+from .networks import DepthNetworks, build_networks, load_depth_network
 from .task import (
     DepthTask,
     Triplets,
@@ -30,6 +30,7 @@ __all__ = [
     "compare_views",
     "explain_triplet",
     "intrinsics_of",
+    "load_depth_network",
     "minimum_reprojection",
     "photometric_error",
     "predict_inverse_depth",

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 import torchvision
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -150,6 +151,13 @@ class DepthNetworks(nn.Module):
         super().__init__()
         self.depth = DepthNetwork(params.encoder, params.min_depth, params.max_depth, params.scales)
         self.pose = PoseNetwork(params.encoder, params.pose_scale)
+
+
+def load_depth_network(artifact: Any) -> DepthNetwork:
+    """The trained depth network of an `Artifact` of 01, in evaluation mode, on the CPU."""
+    network = build_networks(artifact.params).depth
+    network.load_state_dict(load_file(artifact.path("depth.safetensors")))
+    return network.eval()
 
 
 def build_networks(params: Any) -> DepthNetworks:

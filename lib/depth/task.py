@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .. import camera
@@ -189,15 +189,16 @@ def to_tensor(images: np.ndarray, like: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def predict_inverse_depth(networks: DepthNetworks, images: np.ndarray, batch: int = 16) -> np.ndarray:
+def predict_inverse_depth(networks: DepthNetworks | nn.Module, images: np.ndarray, batch: int = 16) -> np.ndarray:
     """Inverse depth at full resolution; leaves the networks in evaluation mode.
 
     Args:
+        networks: those of a training, or the depth network alone.
         images: (B, H, W, 3) uint8, at the size the networks were trained on
     Returns:
         In 1 / scene unit, from 1 / max_depth to 1 / min_depth. (B, H, W) float32
     """
-    network, like = networks.eval().depth, next(networks.parameters())
+    network, like = getattr(networks.eval(), "depth", networks), next(networks.parameters())
     parts = [network(to_tensor(images[i : i + batch], like))[0][:, 0] for i in range(0, len(images), batch)]
     return torch.cat(parts).cpu().numpy()
 

@@ -14,6 +14,7 @@ from .schemas import (
     EvaluationParams,
     RegionParams,
     TrainingParams,
+    VideoParams,
     reader_modules,
 )
 
@@ -26,6 +27,7 @@ __all__ = [
     "ParameterError",
     "RegionParams",
     "TrainingParams",
+    "VideoParams",
     "as_dict",
     "decisive",
     "fixed",

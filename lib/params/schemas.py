@@ -276,6 +276,37 @@ class EvaluationParams:
         check(self.clusters >= 0, f"clusters must not be negative, not {self.clusters}")
 
 
+@dataclass(frozen=True)
+class VideoParams:
+    """11_your_video: a trained run looks at a video of yours."""
+
+    run: str = "tiny"
+    seed: int = 0
+    device: str = how("auto")
+    workers: int = how(2)  # processes that group regions
+    upstream: str = ""  # the trained run that looks at it, 01 to 04 and, for names, 05; empty = this run
+    path: str = ""  # video file, or folder of frames; empty = the video the run learned from, else a generated street
+    start: float = 0.0  # seconds from the beginning that are passed over
+    seconds: float = 4.0  # how much is looked at; 0 = to the end
+    video_step: int = 1  # keep every so manyth frame
+    crop_bottom: float = 0.0  # share of the image height cut off below: the bonnet
+    field_of_view: float = 0.0  # degrees, horizontal; 0 = unknown: that of the run
+    naming: str = "prototypes"  # who gets the name of a class: prototypes, each its own, or clusters (05's one-to-one)
+    clusters: int = 12  # where the run has no 05, so that there are no names: how many groups
+    output_height: int = 192  # of the videos, in pixels
+    opacity: float = 0.5  # of the labels over the picture
+    regions: bool = True  # group regions too; half of the time
+
+    def __post_init__(self) -> None:
+        check_choice(self, "naming", ("prototypes", "clusters"))
+        check_positive(self, "video_step", "output_height")
+        check_fraction(self, "opacity")
+        check(self.start >= 0 and self.seconds >= 0, "start and seconds must not be negative")
+        check(0 <= self.crop_bottom < 0.9, f"crop_bottom must lie in 0..0.9, not {self.crop_bottom}")
+        check(0 <= self.field_of_view < 180, f"field_of_view must lie in 0..180 degrees, not {self.field_of_view}")
+        check(self.clusters >= 2, f"clusters must be at least 2, not {self.clusters}")
+
+
 def reader_modules(params: Any) -> set[str]:
     """The modules that read the data of a run: a change to another reader leaves the run up to date."""
     if not hasattr(params, "dataset"):
@@ -291,5 +322,6 @@ SCHEMAS = {
     "03_augmentation": AugmentationParams,
     "04_training": TrainingParams,
     "05_evaluation": EvaluationParams,
+    "11_your_video": VideoParams,
 }
 """Notebook name -> its parameters."""

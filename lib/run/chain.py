@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import yaml
 from .. import ROOT, artifacts, params
 from ..artifacts import ArtifactError
 
+PATHS = ("path", "maps")  # parameters that name a file or folder
 log = logging.getLogger("lib.run")
 FAILED, BAD_PARAMETER, BUSY = 1, 2, 3  # exit codes
 QUIET_KERNEL = ["--IPKernelApp.log_level=40"]  # a kernel's warnings speak of transport, not of our work
@@ -73,8 +75,15 @@ def read_run(folder: Path, overrides: dict[str, dict[str, Any]], run: str, data_
         changes = {"run": run, **overrides.get(name, {})}
         if name == "01_depth" and data_root:
             changes["data_root"] = str(Path(data_root).expanduser().resolve())
-        values[name] = params.read_file(schema, path, changes) if path.is_file() else params.make(schema, changes)
+        found = params.read_file(schema, path, changes) if path.is_file() else params.make(schema, changes)
+        values[name] = _locate(found)
     return values
+
+
+def _locate(values: Any) -> Any:
+    """Files and folders that parameters name, from where the command was given: notebooks run elsewhere."""
+    given = {name: getattr(values, name, "") for name in PATHS}
+    return replace(values, **{name: str(Path(path).expanduser().absolute()) for name, path in given.items() if path})
 
 
 def is_current(name: str, values: Any) -> bool:

@@ -6,14 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from ... import ROOT
 from ...camera import intrinsics_from_field_of_view
 from ...parallel import parallel_map
-from .. import Dataset, Frame
+from .. import CACHE, Dataset, Frame
 from ..labels import STREET
 from . import VERSION, Clip, StreetCamera, load_clip
 
-CACHE = ROOT / "outputs" / "data"
 RATE = 10.0  # frames a second
 _load = lru_cache(maxsize=32)(load_clip)  # a process keeps its latest clips; a data set pickled to it stays small
 
