@@ -14,7 +14,7 @@ export PYTHONNOUSERSITE := 1
 unexport PYTHONPATH VIRTUAL_ENV
 
 .DEFAULT_GOAL := help
-.PHONY: help env run test test-lib test-notebooks lint lock lab notebooks clean
+.PHONY: help env run report doctor test test-lib test-notebooks lint lock lab notebooks clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -33,6 +33,12 @@ $(STAMP): requirements.txt pyproject.toml | $(UV)
 
 run: $(STAMP)  ## the chain 01-05 on generated streets (params/street), then the score table
 	$(BIN)/python -m lib.run params/$(RUN)
+
+report: $(STAMP)  ## one static page of a run: pictures, scores, notebooks, provenance
+	$(BIN)/python -m lib.run.report $(RUN)
+
+doctor: $(STAMP)  ## versions, device, disk, memory, data found, what can run here and how long
+	$(BIN)/python -m lib.run.doctor
 
 test: $(STAMP) test-lib test-notebooks  ## lib tests, then every notebook at its defaults
 

@@ -43,11 +43,11 @@ def _normalise_output(output: NotebookNode, count: int) -> NotebookNode:
         output.metadata = nbformat.from_dict({})
     picture = output.get("data", {}).get("image/png", "")
     if len(picture) > LARGE:
-        output.data["image/png"] = _shrink(picture)
+        output.data["image/png"] = shrink_picture(picture)
     return output
 
 
-def _shrink(picture: str) -> str:
+def shrink_picture(picture: str) -> str:
     """A PNG with a palette of 256 colours, if that is smaller; base64 in and out."""
     image, buffer = Image.open(io.BytesIO(base64.b64decode(picture))), io.BytesIO()
     if image.mode == "P":

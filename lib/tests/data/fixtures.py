@@ -36,12 +36,18 @@ def params(root: Path, dataset: str = "camvid", size: tuple[int, int] = SIZE, **
     return SimpleNamespace(**{**fields, "field_of_view": 60.0, **more})
 
 
+def find_real_data(folder: str) -> Path | None:
+    """The real sample of a data set, if it is on this machine."""
+    roots = filter(None, (os.environ.get("DATA_ROOT"), ROOT.parent / "shared" / "data"))
+    return next((Path(root) / folder for root in roots if (Path(root) / folder).is_dir()), None)
+
+
 def real_params(folder: str, size: tuple[int, int], **more: object) -> SimpleNamespace:
     """Parameters of the real sample data; skips the test where it is absent."""
-    for root in filter(None, (os.environ.get("DATA_ROOT"), ROOT.parent / "shared" / "data")):
-        if (Path(root) / folder).is_dir():
-            return params(Path(root), folder, size, **more)
-    pytest.skip(f"no real data: set DATA_ROOT to a folder with {folder}/")
+    found = find_real_data(folder)
+    if found is None:
+        pytest.skip(f"no real data: set DATA_ROOT to a folder with {folder}/")
+    return params(found.parent, folder, size, **more)
 
 
 @cache

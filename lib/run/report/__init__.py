@@ -1,0 +1,1 @@
+"""One static page of a run: `python -m lib.run.report street`; see `page` (what it holds) and `__main__`."""
