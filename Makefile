@@ -14,7 +14,7 @@ export PYTHONNOUSERSITE := 1
 unexport PYTHONPATH VIRTUAL_ENV
 
 .DEFAULT_GOAL := help
-.PHONY: help env run report doctor test test-lib test-notebooks lint lock lab notebooks clean
+.PHONY: help env run report doctor video test test-lib test-runs test-notebooks lint lock lab notebooks clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -40,10 +40,18 @@ report: $(STAMP)  ## one static page of a run: pictures, scores, notebooks, prov
 doctor: $(STAMP)  ## versions, device, disk, memory, data found, what can run here and how long
 	$(BIN)/python -m lib.run.doctor
 
-test: $(STAMP) test-lib test-notebooks  ## lib tests, then every notebook at its defaults
+video: $(STAMP)  ## learn from a video and segment it: make video FILE=drive.mp4; then outputs/video/11_your_video/overlay.mp4
+	@test -n "$(FILE)" || { echo "which video? make video FILE=drive.mp4"; exit 2; }
+	$(BIN)/python -m lib.run params/video --to 04 -p "01.path=$(FILE)"
+	$(BIN)/python -m lib.run params/video --only 11 -p "01.path=$(FILE)"
+
+test: $(STAMP) test-lib test-runs test-notebooks  ## lib tests, the papers' runs cut to seconds, every notebook at its defaults
 
 test-lib: $(STAMP)
-	$(BIN)/python -m pytest lib/tests
+	$(BIN)/python -m pytest lib/tests --ignore=lib/tests/test_full_runs.py
+
+test-runs: $(STAMP)
+	$(BIN)/python -m pytest lib/tests/test_full_runs.py
 
 test-notebooks: $(STAMP)
 	rm -rf outputs/test

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .artifacts import Artifact, ArtifactError, Stage, load
+from .artifacts import Artifact, Stage, load, run_folder
 from .camera import UNKNOWN, crop_intrinsics, intrinsics_from_field_of_view, resize_intrinsics
 from .clustering import assign_prototypes, cluster_vectors
 from .data import Dataset, find_window, load_reader, resize_image
@@ -34,7 +34,7 @@ class TrainedRun:
     stages: the artefacts it was loaded from.
     size: (H, W) that the networks were trained at.
     labels_of: train id of each prototype, 255 = no name; or its group, where the run has no names. (K,) uint8
-    classes: names and colours of these.
+    classes, named: names and colours of these, and whether the names mean anything.
     """
 
     stages: list[Artifact]
@@ -44,6 +44,7 @@ class TrainedRun:
     prototypes: Tensor
     labels_of: np.ndarray
     classes: ClassSet
+    named: bool
     region_params: RegionParams
     field_of_view: float
 
@@ -67,24 +68,24 @@ def load_run(run: str, naming: str, clusters: int, device: torch.device) -> Trai
         naming: "prototypes": each has the class that it met most (05's greedy); "clusters": that of its cluster.
         clusters: groups without names, if the run has no 05: the paper's merging, without labels.
     Raises:
-        ArtifactError: 01 to 04 are missing or unfinished; says what to run.
+        ArtifactError: 01 to 04 are missing, or one of 01 to 05 is damaged or old; says what to run.
     """
     training = load(run, "04_training")
     depth, regions = (training.source(name) for name in ("01_depth", "02_regions"))
     embedder, prototypes = load_networks(training)
     stages = [depth, regions, training]
-    try:
+    if named := (run_folder(run) / "05_evaluation" / "manifest.json").is_file():
         evaluation = load(run, "05_evaluation")
         with np.load(evaluation.path("names.npz")) as names:
             labels_of = names[naming]
         classes = class_set(depth.params)
         stages.append(evaluation)
-    except ArtifactError:
+    else:
         labels_of = cluster_vectors(prototypes, min(clusters, len(prototypes))).numpy().astype(np.uint8)
         classes = name_groups(int(labels_of.max()) + 1)
     size, angle = (depth.params.height, depth.params.width), depth.params.field_of_view or UNKNOWN
     networks = (part.to(device) for part in (load_depth_network(depth), embedder, prototypes))
-    return TrainedRun(stages, size, *networks, labels_of, classes, regions.params, angle)
+    return TrainedRun(stages, size, *networks, labels_of, classes, named, regions.params, angle)
 
 
 def class_set(params: Any) -> ClassSet:

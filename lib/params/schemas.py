@@ -293,7 +293,7 @@ class VideoParams:
     field_of_view: float = 0.0  # degrees, horizontal; 0 = unknown: that of the run
     naming: str = "prototypes"  # who gets the name of a class: prototypes, each its own, or clusters (05's one-to-one)
     clusters: int = 12  # where the run has no 05, so that there are no names: how many groups
-    output_height: int = 192  # of the videos, in pixels
+    output_height: int = 128  # of the videos, in pixels
     opacity: float = 0.5  # of the labels over the picture
     regions: bool = True  # group regions too; half of the time
 
