@@ -175,6 +175,8 @@ def open_dataset(params: Any, name: str = "") -> Dataset:
     from .prepared import Prepared
 
     def read(name: str) -> Dataset:
+        if name in ("images", "video") and not params.path:
+            raise ValueError(f"path is empty: let it name your {name}, e.g. -p 01.path=FILE_OR_FOLDER")
         dataset = load_reader(name)(params)
         return Prepared(dataset, params.workers) if params.prepare and Prepared.pays(dataset) else dataset
 

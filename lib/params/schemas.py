@@ -115,8 +115,6 @@ class DepthParams:
         check(0 <= self.fold <= 5, f"fold must be 0 to 5, not {self.fold}")
         check(0 <= self.crop_bottom < 0.9, f"crop_bottom must lie in 0..0.9, not {self.crop_bottom}")
         check_positive(self, "video_step", "map_step")
-        for name in {self.dataset, *(clip.split(":")[0] for clip in self.clips)} & {"images", "video"}:
-            check(self.path != "", f"path must name the folder or file of {name}")
         check_fraction(self, "ssim_weight", "flip_probability", "jitter_probability")
         for clip in self.clips:
             name = clip.split(":")[0]
