@@ -1,9 +1,9 @@
 """Driving video and photographs, one interface for every source: clips of ordered frames, some of them labelled.
 
-`open_dataset` is the door; `params.DATASETS` lists what it opens, one module each. All arrays come at the size that was asked
-for: images resized with antialiasing, labels and instances nearest, sparse depth by nearest pixel. `files` reads single
-files, `layout` is the common part of readers of image folders, `prepared` keeps resized frames, `joined` puts data
-sets together.
+`open_dataset` is the door; `params.DATASETS` lists what it opens, one module each. All arrays come at the size that
+was asked for: images resized with antialiasing, labels and instances nearest, sparse depth by nearest pixel. `files`
+reads single files, `layout` is the common part of readers of image folders, `prepared` keeps resized frames, `joined`
+puts data sets together, `footage` asks whether a video is fit.
 """
 
 import os

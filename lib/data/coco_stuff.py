@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from . import Frame, find_root, list_images
+from .files import is_there
 from .labels import COCO_27, COCO_STUFF_IDS
 from .layout import Files, FolderDataset, need_file, need_files, read_list
 
@@ -35,7 +36,7 @@ class CocoStuff(FolderDataset):
 
     @staticmethod
     def _list(curated: Path, folder: Path) -> list[Path]:
-        if curated.is_file():
+        if is_there(curated):
             return [need_file(folder / f"{Path(name).stem}.jpg", curated, HELP) for name in sorted(read_list(curated))]
         return list(need_files(list_images(folder, HELP), folder, HELP))
 

@@ -5,7 +5,9 @@ Images are resized with antialiasing; ids and sparse depths take the old pixel u
 
 import io
 import os
+import re
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -13,7 +15,8 @@ from PIL import Image, UnidentifiedImageError
 
 ENDS = {b"\x89PNG": b"IEND\xaeB`\x82", b"\xff\xd8\xff": b"\xff\xd9"}  # how a file begins: how it must end
 ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
-PALETTE = 3  # colour type of a PNG whose pixels are rows of a table: ids with colours to look at
+GREY, PALETTE = 0, 3  # colour types of PNGs; pixels of a palette are rows of a table: ids with colours to look at
+ORIENTATION, SIDEWAYS = 0x0112, (5, 6, 7, 8)  # EXIF's tag, and its values for cameras that were held upright
 
 
 def read_bytes(path: Path) -> bytes:
@@ -28,24 +31,85 @@ def read_bytes(path: Path) -> bytes:
     except FileNotFoundError:
         raise FileNotFoundError(f"missing file: {path}") from None
     except OSError as error:  # a folder, no permission, links that lead in a circle, a failing disk
-        raise ValueError(f"cannot read {path}: {error.strerror}") from None
+        raise ValueError(f"cannot read {path}: {error.strerror}; mend or replace it") from None
     for begin, end in ENDS.items():
         # OpenCV pads a file that was cut short with grey and only warns: look for the end mark ourselves
-        if data.startswith(begin) and end not in data[-64:]:
+        if data.startswith(begin) and end not in data[-64:] and not _is_whole(data):
             raise ValueError(f"{path} is cut short ({len(data)} bytes): copy or download it again")
     if not data:
         raise ValueError(f"{path} is empty: copy or download it again")
     return data
 
 
-def _is_png(data: bytes, bits: int = 0, color_type: int = -1) -> bool:
-    """A PNG, of this many bits a channel and this colour type, if they are given."""
-    found = data.startswith(b"\x89PNG") and len(data) > 26
-    return found and bits in (0, data[24]) and color_type in (-1, data[25])
+def _is_whole(data: bytes) -> bool:
+    """Can all pixels be decoded? Slow, but some phones write more behind the end of an image."""
+    try:
+        Image.open(io.BytesIO(data)).load()
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+        return False
+    return True
+
+
+def read_text(path: Path) -> str:
+    """The content of a text file.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: not readable, or no text.
+    """
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise FileNotFoundError(f"missing file: {path}") from None
+    except OSError as error:
+        raise ValueError(f"cannot read {path}: {error.strerror}; mend or replace it") from None
+    except UnicodeDecodeError:
+        raise ValueError(f"{path} is no text file: download it again") from None
+
+
+def read_table(path: Path, columns: int, finite: bool = True) -> np.ndarray:
+    """The numbers of a text file. (N, columns) float64
+
+    Raises:
+        FileNotFoundError, ValueError: as `read_text`; also no numbers, no full rows, or with `finite` NaN or infinity.
+    """
+    words = read_text(path).split()
+    try:
+        values = np.array(words, float)
+    except ValueError:
+        values = np.zeros(0)
+    if not values.size or values.size % columns or (finite and not np.isfinite(values).all()):
+        raise ValueError(f"{path} holds no rows of {columns} numbers, or is cut short: download it again")
+    return values.reshape(-1, columns)
+
+
+def is_there(path: Path, folder: bool = False) -> bool:
+    """Is there such a file, or folder? For what may be missing.
+
+    Raises:
+        ValueError: something else has its name, e.g. a link that leads nowhere or in a circle.
+    """
+    try:
+        if path.is_dir() if folder else path.is_file():
+            return True
+    except OSError as error:
+        raise ValueError(f"cannot read {path}: {error.strerror}; mend or replace it") from None
+    if os.path.lexists(path):
+        kind = "folder" if folder else "file"
+        raise ValueError(f"{path} is no {kind}, or a link that leads nowhere: mend or remove it")
+    return False
+
+
+def _png_kind(data: bytes) -> tuple[int, int]:
+    """Bits a channel and colour type of a PNG; (0, -1) for any other file."""
+    return (data[24], data[25]) if data.startswith(b"\x89PNG") and len(data) > 26 else (0, -1)
 
 
 def _decode(path: Path, data: bytes, mode: int) -> np.ndarray:
-    image = cv2.imdecode(np.frombuffer(data, np.uint8), mode)
+    try:
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), mode)
+    except cv2.error:  # a header that promises more pixels than there can be
+        image = None
     if image is None:
         raise ValueError(f"{path} is not a readable image ({len(data)} bytes): copy or download it again")
     return image
@@ -54,16 +118,19 @@ def _decode(path: Path, data: bytes, mode: int) -> np.ndarray:
 def read_image(path: Path, size: tuple[int, int] | None = None) -> np.ndarray:
     """An image file as RGB, resized with antialiasing if `size` (H, W) is given; grey becomes three equal channels.
 
+    Photographs are turned as their camera noted.
+
     Returns:
         (H, W, 3) uint8
     Raises:
         FileNotFoundError: no such file.
         ValueError: the file is truncated, no image, or has 16 bits a channel.
     """
-    data = read_bytes(path)
-    if _is_png(data, bits=16):
-        raise ValueError(f"{path} has 16 bits a channel, an image needs 8: is it a map of depth or ids?")
-    image = cv2.cvtColor(_decode(path, data, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+    image = _decode(path, read_bytes(path), cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
+    if image.dtype != np.uint8:
+        bits = image.dtype.itemsize * 8
+        raise ValueError(f"{path} has {bits} bits a channel, an image needs 8: is it a map of depth or ids?")
+    image = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
     return image if size is None else resize_image(image, size)
 
 
@@ -79,33 +146,41 @@ def read_map(path: Path, size: tuple[int, int] | None = None, bits: int = 0) -> 
         FileNotFoundError, ValueError: as `read_image`; also more than one channel, or another number of bits.
     """
     data = read_bytes(path)
-    if _is_png(data, color_type=PALETTE):
+    depth, color_type = _png_kind(data)
+    if color_type == GREY and depth < 8:
+        raise ValueError(f"{path} has {depth} bits, expected 8 or 16: fewer are read as shades, write it anew with 8")
+    if color_type == PALETTE:
         try:
+            Image.open(io.BytesIO(data)).verify()  # the checksums, which reading leaves out
             values = np.array(Image.open(io.BytesIO(data)))
-        except (UnidentifiedImageError, OSError, SyntaxError):
+        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
             raise ValueError(f"{path} is not a readable image: copy or download it again") from None
     else:
         values = _decode(path, data, cv2.IMREAD_UNCHANGED)
     if values.ndim != 2:
         raise ValueError(f"{path} has {values.shape[2]} channels; a map needs one: is it a colour picture of it?")
-    if bits and values.dtype.itemsize * 8 != bits:
-        raise ValueError(f"{path} has {values.dtype.itemsize * 8} bits, expected {bits}: is it another kind of map?")
+    if values.dtype not in (np.uint8, np.uint16) or bits not in (0, values.dtype.itemsize * 8):
+        expected = f"uint{bits}" if bits else "uint8 or uint16"
+        raise ValueError(f"{path} holds {values.dtype} values, expected {expected}: is it another kind of map?")
     return values if size is None else resize_map(values, size)
 
 
 def read_size(path: Path) -> tuple[int, int]:
-    """Height and width, from the header alone.
+    """Height and width of what `read_image` gives, from the header alone.
 
     Raises:
         FileNotFoundError, ValueError: missing, or no image.
     """
     try:
         with Image.open(path) as image:
-            return image.size[::-1]
+            turned = "exif" in image.info and image.getexif().get(ORIENTATION) in SIDEWAYS  # PIL itself turns a TIFF
+            return image.size if turned else image.size[::-1]
     except FileNotFoundError:
         raise FileNotFoundError(f"missing file: {path}") from None
-    except (UnidentifiedImageError, OSError):
+    except (UnidentifiedImageError, Image.DecompressionBombError):
         raise ValueError(f"{path} is not a readable image: copy or download it again") from None
+    except OSError as error:
+        raise ValueError(f"cannot read {path}: {error.strerror or 'damaged'}; mend or replace it") from None
 
 
 def list_images(folder: Path, help_text: str = "") -> list[Path]:
@@ -115,13 +190,35 @@ def list_images(folder: Path, help_text: str = "") -> list[Path]:
         FileNotFoundError: no such folder.
         ValueError: it cannot be read.
     """
+    return [path for path in _list(folder, help_text) if path.name.lower().endswith(ENDINGS)]
+
+
+def list_folders(folder: Path, help_text: str = "") -> list[Path]:
+    """Folders directly in a folder, by name.
+
+    Raises:
+        FileNotFoundError: no such folder.
+        ValueError: it cannot be read, or has a link that leads nowhere, which may have been a folder.
+    """
+    paths = _list(folder, help_text)
+    return [p for p in paths if p.is_dir() or (p.is_symlink() and not p.exists() and is_there(p, folder=True))]
+
+
+def _list(folder: Path, help_text: str) -> list[Path]:
     try:
-        names = sorted(entry.name for entry in os.scandir(folder) if entry.name.lower().endswith(ENDINGS))
+        with os.scandir(folder) as entries:
+            names = sorted(entry.name for entry in entries if not entry.name.startswith("."))
     except FileNotFoundError:
         raise FileNotFoundError(f"no folder {folder}. {help_text}".strip()) from None
     except OSError as error:
-        raise ValueError(f"cannot read the folder {folder}: {error.strerror}") from None
-    return [Path(folder) / name for name in names if not name.startswith(".")]
+        raise ValueError(f"cannot read the folder {folder}: {error.strerror}; mend or replace it") from None
+    return [Path(folder) / name for name in names]
+
+
+def natural_key(path: str | Path) -> tuple[list[Any], str]:
+    """A sort key that takes digits as numbers: frame2 before frame10; capitals count only where all else is equal."""
+    parts = re.split(r"(\d+)", Path(path).as_posix().casefold())
+    return [int(part) if i % 2 else part for i, part in enumerate(parts)], str(path)
 
 
 def resize_image(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:

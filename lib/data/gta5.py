@@ -1,20 +1,24 @@
 """GTA5 ("Playing for Data"): frames of a game with Cityscapes' labelIds.
 
 Below `gta5/`: images/00001.png, labels/00001.png (palette images), and split.mat if it was fetched. Without it every
-tenth image is "val". A few labels of the release differ in size from their image: reading one says so.
+tenth image is "val". A few labels of the release differ in size from their image: reading one says so. Beside
+labelIds there is 34, the licence plate, which is ignored.
 """
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from scipy.io import loadmat
 
 from . import Frame, find_root, list_images
-from .labels import CITYSCAPES_LABELS
+from .files import is_there
+from .labels import CITYSCAPES_LABELS, IGNORE, RawIds
 from .layout import Files, FolderDataset, need_file, need_files, split_evenly
 
 HELP = "Get images, labels and split.mat from download.visinf.tu-darmstadt.de/data/from_games"
 EVERY = 10
+LICENCE_PLATE = 34
 
 
 class GTA5(FolderDataset):
@@ -24,22 +28,29 @@ class GTA5(FolderDataset):
 
     def __init__(self, params: Any) -> None:
         super().__init__(params)
-        self.classes, self._raw = CITYSCAPES_LABELS["19"]
+        self.classes, raw = CITYSCAPES_LABELS["19"]
+        self._raw = RawIds("labelIds of GTA5 (0 to 34)", raw.table | {LICENCE_PLATE: IGNORE})
         root = find_root(params.data_root, self.name, HELP)
-        images = {p.stem: p for p in list_images(root / "images", HELP)}
-        need_files(list(images), root / "images", HELP)
-        split = split_evenly(images, EVERY)
-        if (root / "split.mat").is_file():
-            try:
-                found = loadmat(root / "split.mat")
-                split = {f"{i:05d}": s for s in ("train", "val", "test") for i in found[f"{s}Ids"].ravel()}
-            except (ValueError, KeyError, NotImplementedError, OSError):
-                raise ValueError(f"{root / 'split.mat'} is not GTA5's split file: download it again. {HELP}") from None
-        for stem, path in images.items():
-            if stem in split:
-                labels = need_file(root / "labels" / f"{stem}.png", path, HELP)
-                self.add(Frame(stem, stem, split[stem], labelled=True), Files(path, labels))
+        images = need_files(list_images(root / "images", HELP), root / "images", HELP)
+        split, lists = split_evenly([p.stem for p in images], EVERY), root / "split.mat"
+        if is_there(lists):
+            split = _read_split(lists)
+        for path in images:
+            if path.stem in split:
+                labels = need_file(root / "labels" / f"{path.stem}.png", path, HELP)
+                self.add(Frame(path.stem, path.stem, split[path.stem], labelled=True), Files(path, labels))
+        if not self._frames:
+            raise ValueError(f"{lists} names none of the images beside it: download both again. {HELP}")
 
     def labels(self, frame: Frame) -> np.ndarray:
         path = self._files[frame.id].labels
         return self.fit_map(self._raw.to_train_ids(self.read_partner(frame, path, bits=8), str(path)))
+
+
+def _read_split(path: Path) -> dict[str, str]:
+    """Image name -> split, from the official lists."""
+    try:
+        found = loadmat(path)
+        return {f"{i:05d}": s for s in ("train", "val", "test") for i in found[f"{s}Ids"].ravel()}
+    except Exception:  # damaged bytes lead scipy into errors of every kind
+        raise ValueError(f"{path} is not GTA5's split file: download it again. {HELP}") from None

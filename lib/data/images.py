@@ -2,19 +2,19 @@
 
 `params.path` is the folder. Images of one folder, in natural order (2 before 10), are one clip: if they are video, they
 should be equally spaced in time; if not, learn depth from other `clips`, or give `maps`. A subfolder called train, val
-or test names the split of what is below it; else every tenth clip, or of a single clip the last tenth, is "val". There
-are no labels. With `params.maps`, a folder of the same structure holds a 16-bit map for every image (depth, disparity,
-a borehole's transit time; see `joined.WithMaps`).
+or test names the split of what is below it; else every tenth clip is "val", or of fewer than ten clips the last tenth
+of each. There are no labels. With `params.maps`, a folder of the same structure holds a 16-bit map for every image
+(depth, disparity, a borehole's transit time; see `joined.WithMaps`).
 """
 
 import os
-import re
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 from ..camera import intrinsics_from_field_of_view
 from . import Frame, read_size
-from .files import ENDINGS
+from .files import ENDINGS, is_there, natural_key
 from .layout import Files, FolderDataset, need_files
 
 RATE = 30.0  # frames a second, assumed
@@ -34,13 +34,16 @@ class ImageFolder(FolderDataset):
         folders = _group_images(root)
         splits = _split(root, folders)
         for folder, paths in folders.items():
-            parts = folder.relative_to(root).as_posix()
-            clip = parts if parts != "." else root.resolve().name
+            whole = folder.relative_to(root).as_posix() if folder != root else root.resolve().name or self.name
+            whole = _find_free(whole, folders.keys() - {folder}, root)
+            first_held = len(paths) - (0 if splits[folder] else len(paths) // EVERY)
             for index, path in enumerate(paths):
-                split = splits[folder] or ("val" if index >= len(paths) - len(paths) // EVERY else "train")
-                part = f"{clip}_val" if not splits[folder] and split == "val" else clip
+                clip, split, first = whole, splits[folder] or "train", 0
+                if index >= first_held:
+                    clip, split, first = _find_free(f"{whole}_val", folders, root), "val", first_held
                 stem = path.relative_to(root).with_suffix("").as_posix()
-                self.add(Frame(stem, part, split, index / RATE, self._intrinsics(params, path)), Files(path))
+                matrix = self._intrinsics(params, path)
+                self.add(Frame(stem, clip, split, (index - first) / RATE, matrix), Files(path))
 
     def _intrinsics(self, params: Any, path: Path) -> Any:
         """From the field of view of the whole image; None if that is unknown."""
@@ -50,9 +53,11 @@ class ImageFolder(FolderDataset):
         return self.fit_intrinsics(intrinsics_from_field_of_view(params.field_of_view, *shape).numpy(), shape)
 
 
-def natural_key(path: Path) -> list[Any]:
-    """Sorts frame2 before frame10."""
-    return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", path.as_posix())]
+def _find_free(name: str, folders: Collection[Path], root: Path) -> str:
+    """`name`, or with as many "_" as it takes not to be that of one of the folders below `root`."""
+    while root / name in folders:
+        name += "_"
+    return name
 
 
 def _group_images(root: Path) -> dict[Path, list[Path]]:
@@ -62,11 +67,11 @@ def _group_images(root: Path) -> dict[Path, list[Path]]:
         FileNotFoundError: no such folder, or no image below it.
         ValueError: a folder cannot be read.
     """
-    if not root.is_dir():
+    if not is_there(root, folder=True):
         raise FileNotFoundError(f"no folder {root}. {HELP}")
 
     def stop(error: OSError) -> None:
-        raise ValueError(f"cannot read the folder {error.filename}: {error.strerror}") from None
+        raise ValueError(f"cannot read the folder {error.filename}: {error.strerror}; mend or replace it") from None
 
     found = {}
     for folder, below, names in os.walk(root, onerror=stop):

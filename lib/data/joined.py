@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from . import Dataset, Frame, read_map, resize_map
-from .files import read_size
+from .files import is_there, read_size
 from .layout import check_partner
 
 
@@ -66,7 +66,7 @@ class Joined(Wrapper):
     def __init__(self, learned: Dataset, scored: Dataset) -> None:
         extra = [f for f in scored.frames() if f.labelled]
         if not extra:
-            raise ValueError(f"{scored.name} has no labelled frames, so it cannot be the scored data set")
+            raise ValueError(f"{scored.name} has no labelled frames: choose another scored_dataset, or none")
         super().__init__(learned, [replace(f, labelled=False) for f in learned.frames()] + extra)
         self.name, self.classes, self._scored = f"{learned.name} and {scored.name}", scored.classes, scored
         self._extra = {f.id for f in extra}
@@ -91,11 +91,12 @@ class WithMaps(Wrapper):
     def __init__(self, dataset: Dataset, params: Any) -> None:
         super().__init__(dataset, dataset.frames())
         self._folder, self._params = Path(params.maps).expanduser(), params
-        if not self._folder.is_dir():
+        if not is_there(self._folder, folder=True):
             raise FileNotFoundError(f"no folder {self._folder}: `maps` must name a folder of 16-bit PNGs")
-        if missing := [f.id for f in self._frames if not self._path(f).is_file()]:
+        if missing := [f.id for f in self._frames if not is_there(self._path(f))]:
             first = self._path(Frame(missing[0], "", ""))
-            raise FileNotFoundError(f"{len(missing)} of {len(self._frames)} frames have no map, the first is {first}")
+            text = f"`maps` has no map of {len(missing)} of {len(self._frames)} frames, first {first}"
+            raise FileNotFoundError(f"{text}: every frame needs a 16-bit PNG named like its image")
 
     def _path(self, frame: Frame) -> Path:
         return self._folder / f"{frame.id}.png"

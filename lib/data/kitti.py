@@ -12,6 +12,7 @@ in CPCDR, which learns from all drives; odometry "test" are 09 and 10
 of the left grey one), in metres.
 """
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -23,11 +24,15 @@ import torch
 from scipy.spatial.transform import Rotation
 
 from ..camera import crop_intrinsics, resize_intrinsics
-from . import Dataset, Frame, find_root, find_window, read_image, resize_image
+from . import Dataset, Frame, find_root, find_window, list_images, read_image, resize_image
+from .files import is_there, list_folders, read_table, read_text
+from .layout import invert_pose
 
 RATE = 10.0  # frames a second
+OXTS = 30  # numbers of a measurement of the inertial unit; the first six are its pose
 EARTH_RADIUS = 6378137.0  # metres, as KITTI's raw data development kit
 MIN_DEPTH = 0.1  # metres; nearer points lie behind the camera or on the car
+COLUMNS = {"P": 4, "Tr": 4, "R": 3, "T": 1}  # of entries of a calibration, by how their names begin
 EIGEN_TEST = {  # date: drives
     "2011_09_26": "2 9 13 20 23 27 29 36 46 48 52 56 59 64 84 86 93 96 101 106 117",
     "2011_09_28": "2",
@@ -50,9 +55,8 @@ class Drive:
     scans: str  # path of a scan, to be formatted with its number
 
     def __post_init__(self) -> None:
-        self.name, self.shape = self.folder.name, read_image(next(iter(self.images.values()))).shape[:2]
-        if self.times and len(self.times) <= max(self.images):
-            raise ValueError(f"{self.folder} has {len(self.times)} times for a frame {max(self.images)}: get it again")
+        self.name, self.stored = self.folder.name, read_image(next(iter(self.images.values()))).shape[:2]
+        self.shape = self.stored
         self.camera_from_rectified = np.eye(4)  # a shift along the baseline
         self.camera_from_rectified[:3, 3] = np.linalg.solve(self.projection[:, :3], self.projection[:, 3])
         self.window = find_window(self.shape, self.shape, keep_aspect=False)
@@ -84,7 +88,7 @@ class _Kitti(Dataset):
         self._poses: dict[str, dict[int, np.ndarray]] = {}
         self._frames = []
         root = find_root(params.data_root, self.name, self.help)
-        for folder in sorted(root.glob(self.pattern)):
+        for folder in (f for part in list_folders(root) for f in list_folders(part) if f.match(self.pattern)):
             found = [(camera, images) for camera in self.cameras if (images := _find_images(folder / camera))]
             if found:
                 drive = self._open_drive(folder, *found[0])
@@ -114,16 +118,22 @@ class _Kitti(Dataset):
 
     def image(self, frame: Frame) -> np.ndarray:
         drive, number = self._at[frame.id]
-        return resize_image(read_image(drive.images[number])[drive.window], self.size)
+        image = read_image(drive.images[number])
+        if image.shape[:2] != drive.stored:
+            sizes = " x ".join(map(str, image.shape[:2])), " x ".join(map(str, drive.stored))
+            raise ValueError(f"{drive.images[number]} is {sizes[0]}, others of its drive {sizes[1]}: copy it again")
+        return resize_image(image[drive.window], self.size)
 
     def depth(self, frame: Frame) -> np.ndarray | None:
         drive, number = self._at[frame.id]
         path = Path(drive.scans.format(number))
-        if drive.rectified_from_velodyne is None or not path.is_file():
+        if drive.rectified_from_velodyne is None or not is_there(path):
             return None
         scan = np.fromfile(path, np.float32)
         if scan.size == 0 or path.stat().st_size % 16:
             raise ValueError(f"{path} is cut short ({path.stat().st_size} bytes): copy or download it again")
+        if not np.isfinite(scan).all():
+            raise ValueError(f"{path} holds no points, but other bytes: copy or download it again")
         points = np.c_[scan.reshape(-1, 4)[:, :3], np.ones(scan.size // 4)] @ drive.rectified_from_velodyne.T
         return rasterize_depth(points @ drive.projection.T, drive.shape, self.size)
 
@@ -143,17 +153,16 @@ class KittiRaw(_Kitti):
     def _open_drive(self, folder: Path, camera: str, images: dict[int, Path]) -> Drive:
         projection, rotation = self._read_numbers(folder.parent / "calib_cam_to_cam.txt", "P_rect_02", "R_rect_00")
         velodyne, stamps = folder.parent / "calib_velo_to_cam.txt", folder / "image_02" / "timestamps.txt"
-        rectified = _rigid(rotation) @ _rigid(*self._read_numbers(velodyne, "R", "T")) if velodyne.is_file() else None
-        lines = stamps.read_text().splitlines() if stamps.is_file() else []
-        times = [datetime.fromisoformat(line[:26]).timestamp() for line in lines]
+        rectified = _rigid(rotation) @ _rigid(*self._read_numbers(velodyne, "R", "T")) if is_there(velodyne) else None
+        times = _read_times(stamps, images)
         date, number = folder.name[:10], folder.name[17:21].lstrip("0")
         split = "test" if self._hold_out and number in EIGEN_TEST.get(date, "").split() else "train"
         scans = str(folder / "velodyne_points" / "data" / "{:010d}.bin")
-        return Drive(folder, split, images, times, projection.reshape(3, 4), rectified, scans)
+        return Drive(folder, split, images, times, projection, rectified, scans)
 
     def _load_poses(self, drive: Drive) -> dict[int, np.ndarray]:
         paths = {n: drive.folder / "oxts" / "data" / f"{n:010d}.txt" for n in drive.images}
-        oxts = {n: np.loadtxt(path)[:6] for n, path in paths.items() if path.is_file()}
+        oxts = {n: read_table(path, OXTS)[0, :6] for n, path in paths.items() if is_there(path)}
         if not oxts or drive.rectified_from_velodyne is None:
             return {}
         velodyne_from_imu = _rigid(*self._read_numbers(drive.folder.parent / "calib_imu_to_velo.txt", "R", "T"))
@@ -172,39 +181,50 @@ class KittiOdometry(_Kitti):
     def _open_drive(self, folder: Path, camera: str, images: dict[int, Path]) -> Drive:
         (projection,) = self._read_numbers(folder / "calib.txt", f"P{camera[-1]}")
         rectified, stamps = None, folder / "times.txt"
-        if (folder / "velodyne").is_dir():
+        if is_there(folder / "velodyne", folder=True):
             (matrix,) = self._read_numbers(folder / "calib.txt", "Tr")
-            rectified = _rigid(matrix.reshape(3, 4)[:, :3], matrix.reshape(3, 4)[:, 3])
-        times = [float(line) for line in stamps.read_text().split()] if stamps.is_file() else []
+            rectified = _rigid(matrix[:, :3], matrix[:, 3:])
+        times = _read_times(stamps, images)
         split, scans = "train" if folder.name < "09" else "test", str(folder / "velodyne" / "{:06d}.bin")
-        return Drive(folder, split, images, times, projection.reshape(3, 4), rectified, scans)
+        return Drive(folder, split, images, times, projection, rectified, scans)
 
     def _load_poses(self, drive: Drive) -> dict[int, np.ndarray]:
         path = drive.folder.parent.parent / "poses" / f"{drive.name}.txt"
-        rows = np.loadtxt(path).reshape(-1, 3, 4) if path.is_file() else []
-        poses = [np.linalg.inv(_rigid(row[:, :3], row[:, 3])) for row in rows]
+        rows = read_table(path, 12).reshape(-1, 3, 4) if is_there(path) else None
+        if rows is None:
+            return {}
+        if len(rows) <= max(drive.images):
+            raise ValueError(f"{path} has {len(rows)} poses for a frame {max(drive.images)}: download it again")
+        poses = [invert_pose(_rigid(row[:, :3], row[:, 3:]), path) for row in rows]
         return {n: drive.camera_from_rectified @ pose for n, pose in enumerate(poses)}
 
 
 def read_calibration(path: Path, help_text: str, *keys: str) -> list[np.ndarray]:
-    """The entries `keys` of a calibration file of 'key: numbers' lines, each 9 or 12 numbers, or 3.
+    """The entries `keys` of a calibration file of 'key: numbers' lines: P (3, 4), Tr (3, 4), R (3, 3) and T (3, 1).
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: an entry is missing, cut short or no numbers.
+        ValueError: an entry is missing, cut short or no numbers, or no projection or rotation.
     """
-    if not path.is_file():
+    if not is_there(path):
         raise FileNotFoundError(f"missing calibration {path}. {help_text}")
-    lines = dict(line.split(":", 1) for line in path.read_text().splitlines() if ":" in line)
+    lines = dict(line.split(":", 1) for line in read_text(path).splitlines() if ":" in line)
     if missing := [key for key in keys if key not in lines]:
         raise ValueError(f"{path} has no line '{missing[0]}:': it is cut short or another file. {help_text}")
+    return [_read_entry(path, key, lines[key], help_text) for key in keys]
+
+
+def _read_entry(path: Path, key: str, text: str, help_text: str) -> np.ndarray:
+    kind = re.match("[A-Za-z]+", key)[0]
     try:
-        numbers = [np.array(lines[key].split(), float) for key in keys]
+        values = np.array(text.split(), float).reshape(3, COLUMNS[kind])
     except ValueError:
-        numbers = []
-    if not numbers or any(values.size not in (3, 9, 12) for values in numbers):
-        raise ValueError(f"{path} is cut short or not numbers: download it again. {help_text}")
-    return numbers
+        raise ValueError(f"{path} is cut short or not numbers at '{key}:': download it again. {help_text}") from None
+    possible = np.isfinite(values).all() and (kind != "P" or min(np.diag(values)) > 0)
+    # the determinant is 1 for a rotation, and the square of the focal length in pixels for a projection
+    if not possible or (kind != "T" and np.linalg.det(values[:, :3]) < 0.5):
+        raise ValueError(f"{path} has no possible values at '{key}:': download it again. {help_text}")
+    return values
 
 
 def rasterize_depth(projected: np.ndarray, shape: tuple[int, int], size: tuple[int, int]) -> np.ndarray:
@@ -248,11 +268,32 @@ def poses_from_oxts(oxts: dict[int, np.ndarray]) -> dict[int, np.ndarray]:
     return poses
 
 
+def _read_times(path: Path, images: dict[int, Path]) -> list[float]:
+    """Seconds by frame number, from lines of seconds or of dates and times; nothing where the file is missing."""
+    if not is_there(path):
+        return []
+    lines = read_text(path).splitlines()
+    try:
+        times = [datetime.fromisoformat(x[:26]).timestamp() if ":" in x else float(x) for x in lines]
+    except ValueError:
+        times = [np.nan]
+    if not np.isfinite(times).all():
+        raise ValueError(f"{path} holds no time in every line: download it again")
+    if len(times) <= max(images):
+        raise ValueError(f"{path} has {len(times)} times for a frame {max(images)}: download it again")
+    return times
+
+
 def _find_images(folder: Path) -> dict[int, Path]:
-    return {int(p.stem): p for p in sorted(folder.glob("*")) if p.suffix in (".png", ".jpg") and p.stem.isdigit()}
+    """Frame number -> file; nothing where the folder is missing."""
+    found: dict[int, Path] = {}
+    for path in list_images(folder) if is_there(folder, folder=True) else []:
+        if path.stem.isdecimal() and found.setdefault(int(path.stem), path) != path:
+            raise ValueError(f"{path} and {found[int(path.stem)]} are one frame: remove one of them")
+    return found
 
 
 def _rigid(rotation: np.ndarray, translation: np.ndarray | float = 0.0) -> np.ndarray:
     matrix = np.eye(4)
-    matrix[:3, :3], matrix[:3, 3] = rotation.reshape(3, 3), translation
+    matrix[:3, :3], matrix[:3, 3] = rotation, np.ravel(translation)
     return matrix

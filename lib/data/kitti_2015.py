@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from . import Frame, find_root, list_images, read_size
+from .files import is_there
 from .kitti import read_calibration
 from .labels import CITYSCAPES_LABELS
 from .layout import Files, FolderDataset, need_file, need_files
@@ -37,7 +38,7 @@ class Kitti2015(FolderDataset):
         images = [p for p in list_images(root / "image_2", HELP) if p.stem.endswith("_10")]
         need_files(images, root / "image_2", HELP)
         folds = np.random.default_rng(FOLD_SEED).permutation(np.arange(len(images)) % FOLDS)
-        labelled = (root / "semantic").is_dir()
+        labelled = is_there(root / "semantic", folder=True)
         for path, fold in zip(images, folds):
             split = "test" if params.fold in (fold, FOLDS) else "train"
             semantic = need_file(root / "semantic" / f"{path.stem}.png", path, HELP) if labelled else None
@@ -49,10 +50,13 @@ class Kitti2015(FolderDataset):
     def _calibration(self, image: Path) -> tuple[np.ndarray, float] | None:
         """Intrinsics of the stored image and baseline in metres; None without the file."""
         path = image.parent.parent / "calib_cam_to_cam" / f"{image.stem.split('_')[0]}.txt"
-        if not path.is_file():
+        if not is_there(path):
             return None
-        left, right = (m.reshape(3, 4) for m in read_calibration(path, HELP, "P_rect_02", "P_rect_03"))
-        return left[:, :3], float(left[0, 3] / left[0, 0] - right[0, 3] / right[0, 0])
+        left, right = read_calibration(path, HELP, "P_rect_02", "P_rect_03")
+        baseline = float(left[0, 3] / left[0, 0] - right[0, 3] / right[0, 0])
+        if baseline <= 0:
+            raise ValueError(f"{path} puts camera 03 {baseline:g} m to the right of 02: download it again. {HELP}")
+        return left[:, :3], baseline
 
     def labels(self, frame: Frame) -> np.ndarray | None:
         path = self._files[frame.id].labels
@@ -63,7 +67,7 @@ class Kitti2015(FolderDataset):
     def instances(self, frame: Frame) -> np.ndarray | None:
         """labelId * 256 + number of each thing that is counted, 0 = none; None without the file. (H, W) uint16"""
         path = self._files[frame.id].instances
-        if not path.is_file():
+        if not is_there(path):
             return None
         ids = self.read_partner(frame, path, bits=16)
         return self.fit_map(np.where(ids % BAND > 0, ids, 0).astype(np.uint16))
@@ -72,7 +76,7 @@ class Kitti2015(FolderDataset):
         """From disparity, where the laser measured one; None without the disparity or the calibration."""
         files = self._files[frame.id]
         path, calibration = files.depth / files.image.name, self._calibration(files.image)
-        if calibration is None or not path.is_file():
+        if calibration is None or not is_there(path):
             return None
         disparity = self.fit_map(self.read_partner(frame, path, bits=16)).astype(np.float32) / SCALE
         matrix, baseline = calibration

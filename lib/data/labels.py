@@ -53,13 +53,11 @@ class ClassSet:
         """
         extra = np.setdiff1d(np.unique(labels), [*self.ids, IGNORE])
         if len(extra):
-            raw = (
-                " (they look like raw labelIds: convert them with train_ids_from_label_ids)"
-                if extra.max() <= 33
-                else ""
-            )
+            hint = ": is it another kind of label map?"
+            if extra.max() <= 33 and "road" in self.names:
+                hint = " (they look like raw labelIds: convert them with train_ids_from_label_ids)"
             shown = f"{extra[:8].tolist()}{' and more' if len(extra) > 8 else ''}"
-            raise ValueError(f"{where}: label values {shown} are no train ids of {self.name}{raw}")
+            raise ValueError(f"{where}: label values {shown} are no train ids of {self.name}{hint}")
 
 
 @dataclass(frozen=True)

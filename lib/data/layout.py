@@ -10,9 +10,10 @@ import torch
 
 from ..camera import crop_intrinsics, resize_intrinsics
 from . import Dataset, Frame, read_image, read_map, resize_image, resize_map
-from .files import read_size
+from .files import read_size, read_text
 
 ASPECT_TOLERANCE = 0.02  # how far the shape of a map may be off its image's: depth cameras round differently
+POSE_TOLERANCE = 0.05  # how far the determinant of a rotation may be off 1
 
 
 @dataclass(frozen=True)
@@ -127,15 +128,26 @@ def read_list(path: Path) -> list[str]:
     """The first word of each line of a text file, e.g. an official list of image names.
 
     Raises:
-        ValueError: a name occurs twice, or the file is empty.
+        ValueError: a name occurs twice, or the file is empty or no text.
     """
-    names = [line.split()[0] for line in path.read_text().splitlines() if line.strip()]
+    names = [line.split()[0] for line in read_text(path).splitlines() if line.strip()]
     if not names:
         raise ValueError(f"{path} is empty: download it again")
     if len(set(names)) < len(names):
         twice = next(n for i, n in enumerate(names) if n in names[:i])
         raise ValueError(f"{path} names {twice!r} twice: download it again")
     return names
+
+
+def invert_pose(pose: np.ndarray, path: Path) -> np.ndarray:
+    """The inverse of a camera's pose that stands in the file `path`. (4, 4)
+
+    Raises:
+        ValueError: it is none: its rotation changes sizes.
+    """
+    if abs(np.linalg.det(pose[:3, :3]) - 1) > POSE_TOLERANCE:
+        raise ValueError(f"{path} holds a pose that is no rotation and shift: download it again")
+    return np.linalg.inv(pose)
 
 
 def split_evenly(names: Iterable[str], every: int) -> dict[str, str]:

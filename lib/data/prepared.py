@@ -11,7 +11,7 @@ import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,8 @@ SHARD_BYTES = 128 << 20
 TRIED = 4  # items read to estimate how long all will take
 READY_BYTES = 1 << 30  # prepared frames beyond this are read when asked for
 SPARE = 1.05  # of the space needed, that must be free
+QUIET = 0.1  # gigabytes that are written without a word
+STALE = 3600  # seconds after which an unfinished file is taken to be left by a killed process
 
 
 @dataclass(frozen=True)
@@ -35,15 +37,17 @@ class Shards:
     """Arrays of many items, some items a file; made by `build`, read by memory mapping.
 
     arrays: name -> shape and dtype of one item.
+    shard_bytes: that a file should hold at most, if one item leaves the choice.
     """
 
     folder: Path
     count: int
     arrays: Mapping[str, tuple[tuple[int, ...], str]]
+    shard_bytes: int = field(default_factory=lambda: SHARD_BYTES)
     _open: dict[tuple[str, int], np.ndarray] = field(default_factory=dict, compare=False, repr=False)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"folder": self.folder, "count": self.count, "arrays": self.arrays, "_open": {}}  # no maps to workers
+        return {**self.__dict__, "_open": {}}  # no maps to workers
 
     @property
     def item_bytes(self) -> int:
@@ -51,7 +55,7 @@ class Shards:
 
     @property
     def per_shard(self) -> int:
-        return max(SHARD_BYTES // self.item_bytes, 1)
+        return max(self.shard_bytes // self.item_bytes, 1)
 
     @property
     def shards(self) -> int:
@@ -62,10 +66,14 @@ class Shards:
 
     def read(self, index: int, name: str) -> np.ndarray:
         """One item's array, a copy."""
-        shard, row = divmod(index, self.per_shard)
+        shard, row = divmod(range(self.count)[index], self.per_shard)
         if (name, shard) not in self._open:
             self._open[name, shard] = np.load(self.path(shard, name), mmap_mode="r")
         return np.array(self._open[name, shard][row])
+
+    def close(self) -> None:
+        """Forget the open files: what is read from now on is what lies on the disk now."""
+        self._open.clear()
 
     def is_sealed(self, shard: int, verify: bool = False) -> bool:
         """Was the shard finished, and are its files still as long (`verify`: the same) as they were then?"""
@@ -73,11 +81,11 @@ class Shards:
         try:
             files = read_json(seal)
             return all(
-                (self.folder / name).stat().st_size == about["bytes"]
-                and (not verify or hash_file(self.folder / name) == about["sha256"])
-                for name, about in files.items()
+                path.stat().st_size == files[path.name]["bytes"]
+                and (not verify or hash_file(path) == files[path.name]["sha256"])
+                for path in (self.path(shard, name) for name in self.arrays)
             )
-        except (OSError, ValueError):
+        except (OSError, ValueError, KeyError, TypeError):
             return False
 
     def write(self, shard: int, load: Callable[[int], Mapping[str, np.ndarray]]) -> None:
@@ -135,14 +143,18 @@ def build(
         return
     if len(missing) < shards.shards and not verify:  # an interrupted attempt: look at what it left
         missing = [i for i in range(shards.shards) if i in set(missing) or not shards.is_sealed(i, verify=True)]
-    shards.folder.mkdir(parents=True, exist_ok=True)
     size, seconds = estimate(shards, load, workers, len(missing))
-    free = shutil.disk_usage(shards.folder).free / 1e9
+    there = next(p for p in (shards.folder, *shards.folder.parents) if p.exists())
+    free = shutil.disk_usage(there).free / 1e9
     text = f"{title}: {shards.count} items, {size:.1f} GB to write, about {describe_time(seconds)}, {free:.0f} GB free"
     if size * SPARE > free:
         raise OSError(errno.ENOSPC, f"{text}: free some space, or make height and width smaller")
-    if size > 0.1:
+    if size > QUIET:
         print(text)
+    for left in shards.folder.glob(".*"):
+        if time.time() - left.stat().st_mtime > STALE:
+            left.unlink(missing_ok=True)
+    shards.close()
     for done, _ in enumerate(parallel_map(_Writer(shards, load), missing, min(workers, len(missing))), start=1):
         if len(missing) >= 10 and done % -(-len(missing) // 10) == 0:
             print(f"{title}: {done} of {len(missing)} shards")
@@ -178,22 +190,31 @@ class Prepared(Wrapper):
     @cached_property
     def shards(self) -> Shards:
         """Where the images lie, or will lie."""
-        about = [self.name, *self.size, self.keep_aspect, self.crop_bottom]
+        about = [self.name, *self.size, self.keep_aspect, self.crop_bottom, SHARD_BYTES]
         for frame in self._all:
             path = self._dataset.image_path(frame)
-            found = path.stat()
+            try:
+                found = path.stat()
+            except OSError as error:
+                raise ValueError(f"cannot read {path}: {error.strerror}; copy it again or remove it") from None
             about.append([frame.id, path.name, found.st_size, found.st_mtime_ns])
         key = hashlib.sha256(json.dumps(about).encode()).hexdigest()[:12]
         folder = self._cache / f"{self.name}-{self.size[0]}x{self.size[1]}-{key}"
         return Shards(folder, len(self._row), {"image": ((*self.size, 3), "uint8")})
 
+    def __getstate__(self) -> dict[str, Any]:
+        if not self._built:  # or every process that it is sent to would make all shards
+            self.prepare()
+        return self.__dict__
+
     def load(self, index: int) -> dict[str, np.ndarray]:
         """The arrays of one item, from the reader."""
-        return {"image": self._dataset.image(self._all[index])}
+        return _load_image(self._dataset, self._all, index)
 
     def prepare(self, verify: bool = False) -> Shards:
         """Make what is missing; see `build`."""
-        build(self.shards, self.load, self._workers, f"frames of {self.name}", verify)
+        load = partial(_load_image, self._dataset, self._all)
+        build(self.shards, load, self._workers, f"frames of {self.name}", verify)
         self._built = True
         return self.shards
 
@@ -205,6 +226,10 @@ class Prepared(Wrapper):
         if not self._built:
             self.prepare()
         return self.shards.read(self._row[frame.id], "image")
+
+
+def _load_image(dataset: Dataset, frames: Sequence[Frame], index: int) -> dict[str, np.ndarray]:
+    return {"image": dataset.image(frames[index])}
 
 
 def gather_images(parts: Sequence[tuple[Dataset, Sequence[Frame]]]) -> "np.ndarray | FrameImages":

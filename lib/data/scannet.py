@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 
 from . import Frame, find_root, list_images, read_size
+from .files import is_there, list_folders, read_table
 from .labels import NYU40_IDS, SCANNET_20
-from .layout import Files, FolderDataset, need_file, need_files, read_list, split_evenly
+from .layout import Files, FolderDataset, invert_pose, need_file, need_files, read_list, split_evenly
 
 HELP = "Ask for ScanNet at scan-net.org; scannet_frames_25k.zip is enough"
 LAYOUTS = (("scannet_frames_25k", "intrinsics_color.txt"), ("scans", "intrinsic/intrinsic_color.txt"))
@@ -32,12 +33,12 @@ class ScanNet(FolderDataset):
     def __init__(self, params: Any) -> None:
         super().__init__(params)
         root = find_root(params.data_root, self.name, HELP)
-        layout, camera = next(((f, c) for f, c in LAYOUTS if (root / f).is_dir()), LAYOUTS[0])
-        scenes = sorted(p for p in (root / layout).glob("scene*") if p.is_dir())
+        layout, camera = next(((f, c) for f, c in LAYOUTS if is_there(root / f, folder=True)), LAYOUTS[0])
+        scenes = [p for p in list_folders(root / layout, HELP) if p.name.startswith("scene")]
         need_files(scenes, root / layout, HELP)
         split = split_evenly([p.name for p in scenes], EVERY)
         for name in ("val", "test"):
-            if (path := root / f"scannetv2_{name}.txt").is_file():
+            if is_there(path := root / f"scannetv2_{name}.txt"):
                 listed = set(read_list(path))
                 split = {s: name if s in listed else "train" if split[s] == name else split[s] for s in split}
         for scene in scenes:
@@ -46,8 +47,11 @@ class ScanNet(FolderDataset):
     def _add_scene(self, scene: Path, split: str, camera: Path, skip: int) -> None:
         images = sorted(need_files(list_images(scene / "color", HELP), scene / "color", HELP), key=_number)
         matrix = None
-        if camera.is_file():
-            matrix = self.fit_intrinsics(_read_matrix(camera)[:3, :3], read_size(images[0]))
+        if is_there(camera):
+            stored = _read_matrix(camera)[:3, :3]
+            if min(stored[0, 0], stored[1, 1], stored[2, 2]) <= 0:
+                raise ValueError(f"{camera} holds no intrinsics: download it again. {HELP}")
+            matrix = self.fit_intrinsics(stored, read_size(images[0]))
         before, start, clip = None, 0, ""
         for path in images:
             number = _number(path)
@@ -55,9 +59,9 @@ class ScanNet(FolderDataset):
                 start, clip = number, f"{scene.name}_{number:06d}"
             before = number
             depth, labels = scene / "depth" / f"{path.stem}.png", scene / "label" / f"{path.stem}.png"
-            if (scene / "depth").is_dir():
+            if is_there(scene / "depth", folder=True):
                 need_file(depth, path, HELP)
-            if labelled := labels.parent.is_dir():
+            if labelled := is_there(labels.parent, folder=True):
                 need_file(labels, path, HELP)
             frame = Frame(f"{scene.name}/{number:06d}", clip, split, (number - start) / RATE, matrix, labelled=labelled)
             self.add(frame, Files(path, labels if labelled else None, None, depth))
@@ -71,17 +75,19 @@ class ScanNet(FolderDataset):
 
     def depth(self, frame: Frame) -> np.ndarray | None:
         path = self._files[frame.id].depth
-        if not path.is_file():
+        if not is_there(path):
             return None
         return self.fit_map(self.read_partner(frame, path, bits=16, same_size=False)).astype(np.float32) / MILLIMETRES
 
     def camera_from_world(self, frame: Frame) -> np.ndarray | None:
         image = self._files[frame.id].image
         path = image.parent.parent / "pose" / f"{image.stem}.txt"
-        if not path.is_file():
+        if not is_there(path):
             return None
-        world_from_camera = _read_matrix(path)
-        return np.linalg.inv(world_from_camera) if np.isfinite(world_from_camera).all() else None  # tracking was lost
+        world_from_camera = _read_matrix(path, finite=False)
+        if not np.isfinite(world_from_camera).all():  # the tracking was lost
+            return None
+        return invert_pose(world_from_camera, path)
 
 
 def _number(path: Path) -> int:
@@ -90,8 +96,8 @@ def _number(path: Path) -> int:
     return int(path.stem)
 
 
-def _read_matrix(path: Path) -> np.ndarray:
-    try:
-        return np.loadtxt(path).reshape(4, 4)
-    except ValueError:
-        raise ValueError(f"{path} holds no 4 x 4 matrix: it is cut short or another file. {HELP}") from None
+def _read_matrix(path: Path, finite: bool = True) -> np.ndarray:
+    matrix = read_table(path, 4, finite)
+    if len(matrix) != 4:
+        raise ValueError(f"{path} holds no 4 x 4 matrix: it is cut short or another file. {HELP}")
+    return matrix

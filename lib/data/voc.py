@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from . import Frame, find_root
+from .files import is_there
 from .labels import VOC_21
 from .layout import Files, FolderDataset, need_file, need_files, read_list
 
@@ -27,8 +28,8 @@ class VOC(FolderDataset):
         super().__init__(params)
         root = find_root(params.data_root, "VOCdevkit/VOC2012", HELP)
         lists = root / "ImageSets" / "Segmentation"
-        more = next((lists / name for name in AUGMENTED if (lists / name).is_file()), None)
-        augmented = more is not None and (root / "SegmentationClassAug").is_dir()
+        more = next((lists / name for name in AUGMENTED if is_there(lists / name)), None)
+        augmented = more is not None and is_there(root / "SegmentationClassAug", folder=True)
         held = set(read_list(need_file(lists / "val.txt", root, HELP)))
         train = read_list(more if augmented else need_file(lists / "train.txt", root, HELP))
         # lists with paths name images and labels: the stem of the first is the image's name

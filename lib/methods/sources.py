@@ -11,7 +11,7 @@ import numpy as np
 from ..artifacts import Artifact
 from ..copy_paste import Source, prepare_source
 from ..data import Dataset, Frame, read_map
-from ..data.prepared import CACHE, READY_BYTES, Shards, build
+from ..data.prepared import CACHE, READY_BYTES, SHARD_BYTES, Shards, build
 from ..parallel import fits_memory
 from ..regions import read_inverse_depth_of
 
@@ -57,8 +57,9 @@ def pack_sources(
     dataset: Dataset, frames: Sequence[Frame], depth: Artifact, regions: Artifact, workers: int = 1
 ) -> PackedSources:
     """Pack regions and 16-bit inverse depth of the frames into shards, once for all runs of 04 on these regions."""
-    key = hashlib.sha256(json.dumps([depth.digest, regions.digest, [f.id for f in frames]]).encode()).hexdigest()[:12]
-    kinds = {"inverse_depth": (dataset.size, "uint16"), "largest": ((), "float32"), "regions": (dataset.size, "uint16")}
+    about = [depth.digest, regions.digest, SHARD_BYTES, [f.id for f in frames]]
+    key = hashlib.sha256(json.dumps(about).encode()).hexdigest()[:12]
+    kinds = {"inverse_depth": (dataset.size, "uint16"), "largest": ((), "float64"), "regions": (dataset.size, "uint16")}
     shards = Shards(CACHE / f"maps-{regions.run.replace('/', '_')}-{key}", len(frames), kinds)
     build(shards, partial(_pack, frames, dataset, depth, regions), workers, "regions and inverse depth")
     return PackedSources(dataset, frames, shards)
@@ -69,6 +70,6 @@ def _pack(
 ) -> dict[str, np.ndarray]:
     ids, inverse_depth = read_maps(frames[index], dataset, depth, regions)
     predicted = regions.params.depth == "predicted"
-    largest = np.float32(depth.about["inverse_depth_largest"] if predicted else max(inverse_depth.max(), 1e-6))
-    code = np.rint(inverse_depth * (np.float32(CODES) / largest)).astype(np.uint16)
-    return {"inverse_depth": code, "largest": np.array(largest), "regions": ids.astype(np.uint16)}
+    largest = float(depth.about["inverse_depth_largest"] if predicted else max(inverse_depth.max(), 1e-6))
+    code = np.clip(np.rint(inverse_depth * (CODES / largest)), inverse_depth > 0, CODES)  # 0 is kept for no value
+    return {"inverse_depth": code.astype(np.uint16), "largest": np.array(largest), "regions": ids.astype(np.uint16)}

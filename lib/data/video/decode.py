@@ -3,18 +3,16 @@
 import errno
 import math
 import os
-import re
 from collections.abc import Container, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 
 from .. import list_images, read_image, read_size
-from ..files import ENDINGS
+from ..files import ENDINGS, natural_key
 
 VIDEO_ENDINGS = (".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".ts", ".mts", ".m2ts")
 VIDEO_ENDINGS += (".wmv", ".asf", ".flv", ".3gp", ".ogv", ".mjpeg")
@@ -59,7 +57,7 @@ def list_clips(path: str | Path) -> list[Path]:
         raise ValueError(f"{path} is a single picture: name the folder of frames, {path.parent}")
     if path.is_file():
         return [path]
-    images, names = list_images(path), sorted(os.listdir(path), key=sort_naturally)
+    images, names = list_images(path), sorted(os.listdir(path), key=natural_key)
     videos = [path / n for n in names if n.lower().endswith(VIDEO_ENDINGS) and not n.startswith(".")]
     if images and videos:
         raise ValueError(
@@ -185,12 +183,6 @@ def describe_gap(path: Path, frames: int, announced: int) -> str:
     )
 
 
-def sort_naturally(name: str | Path) -> list[Any]:
-    """A sort key that takes digits as numbers: frame2 before frame10."""
-    parts = re.split(r"(\d+)", Path(name).name.casefold())
-    return [*(int(part) if i % 2 else part for i, part in enumerate(parts)), Path(name).name]
-
-
 def list_frames(folder: Path) -> list[Path]:
     """The frames in a folder, in natural order.
 
@@ -198,7 +190,7 @@ def list_frames(folder: Path) -> list[Path]:
         FileNotFoundError: there is none.
         ValueError: the folder cannot be read, or its frames differ in size.
     """
-    images = sorted(list_images(folder), key=sort_naturally)
+    images = sorted(list_images(folder), key=natural_key)
     if not images:
         raise FileNotFoundError(f"no images in {folder}: name a video file or a folder of frames")
     first = read_size(images[0])

@@ -1,5 +1,6 @@
 """CamVid's folds, clips and labels; errors."""
 
+import cv2
 import numpy as np
 import pytest
 
@@ -61,6 +62,18 @@ def test_images_labels_and_camera(root):
     np.testing.assert_array_equal(data.labels(frame), np.where(expected == 11, 255, expected))
     focal = 240 / np.tan(np.radians(30))  # of the 480 x 360 image
     np.testing.assert_allclose(np.diag(frame.intrinsics), [focal * 64 / 480, focal * 32 / 360, 1])
+
+
+def test_images_of_another_size_are_read_whole(tmp_path):
+    """The original release is 960 x 720: not its upper left quarter."""
+    stems = write_camvid(tmp_path, singles=1)
+    for path in (tmp_path / "camvid").rglob("*.png"):
+        assert cv2.imwrite(str(path), cv2.imread(str(path), cv2.IMREAD_UNCHANGED).repeat(10, 0).repeat(10, 1))
+    data = CamVid(params(tmp_path))
+    for frame in data.frames():
+        np.testing.assert_array_equal(data.image(frame), clip().images[stems[frame.id]])
+        street = np.vectorize(CAMVID_FROM_STREET.get)(clip().labels[stems[frame.id]])
+        np.testing.assert_array_equal(data.labels(frame), np.where(street == 11, 255, street))
 
 
 def test_errors_name_the_file_and_where_to_get_it(tmp_path):
