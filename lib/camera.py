@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-
 UNKNOWN = 70.0  # degrees: assumed where nobody knows the field of view; dashcams and phones lie between 55 and 90
 
 

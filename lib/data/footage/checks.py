@@ -48,7 +48,7 @@ def check_length(view: View) -> Finding:
     """Are there enough frames to learn from?"""
     smaller = max(1, view.kept * view.step // LEAST_FRAMES)
     remedy = f"set video_step = {smaller}" if smaller < view.step else f"use a video of {LEAST_FRAMES} frames or more"
-    sentence = f"{view.kept} frames are kept, over {view.seconds:.1f} seconds; {LEAST_FRAMES} or more are wanted"
+    sentence = f"{view.kept} frames are kept; {LEAST_FRAMES} or more are wanted"
     return _judge("length", view.kept >= LEAST_FRAMES, view.kept, "frames", sentence, remedy)
 
 
