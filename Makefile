@@ -40,10 +40,9 @@ report: $(STAMP)  ## one static page of a run: pictures, scores, notebooks, prov
 doctor: $(STAMP)  ## versions, device, disk, memory, data found, what can run here and how long
 	$(BIN)/python -m lib.run.doctor
 
-video: $(STAMP)  ## learn from a video and segment it: make video FILE=drive.mp4; then outputs/video/11_your_video/overlay.mp4
+video: $(STAMP)  ## learn from a video and segment it: make video FILE=drive.mp4
 	@test -n "$(FILE)" || { echo "which video? make video FILE=drive.mp4"; exit 2; }
-	$(BIN)/python -m lib.run params/video --to 04 -p "01.path=$(FILE)"
-	$(BIN)/python -m lib.run params/video --only 11
+	$(BIN)/python -m lib.run.video "$(FILE)"
 
 test: $(STAMP) test-lib test-runs test-notebooks  ## lib tests, the papers' runs cut to seconds, every notebook at its defaults
 

@@ -5,6 +5,7 @@ the map beside them. `a_from_b` takes coordinates of frame b to frame a.
 """
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -23,6 +24,11 @@ def intrinsics_from_field_of_view(degrees: float, height: int, width: int) -> Te
     """
     focal = width / 2 / math.tan(math.radians(degrees) / 2)
     return torch.tensor([[focal, 0, (width - 1) / 2], [0, focal, (height - 1) / 2], [0, 0, 1]], dtype=torch.float64)
+
+
+def field_of_view_of(intrinsics: Any, width: int) -> float:
+    """Horizontal field of view, edge to edge, in degrees, of a camera with these intrinsics. (3, 3)"""
+    return math.degrees(2 * math.atan(width / 2 / float(intrinsics[0, 0])))
 
 
 def resize_intrinsics(intrinsics: Tensor, from_size: tuple[int, int], to_size: tuple[int, int]) -> Tensor:

@@ -151,6 +151,6 @@ def fit_color_position(images: np.ndarray, clusters: int, position_weight: float
 
 
 def assign_color_position(model: KMeans, images: np.ndarray, position_weight: float) -> np.ndarray:
-    """Cluster of every pixel. (B, H, W, 3) uint8 -> (B, H, W) int64"""
-    maps = [model.predict(describe_pixels(image[None], position_weight)) for image in images]
-    return np.stack(maps).reshape(images.shape[:3]).astype(np.int64)
+    """Cluster of every pixel. (B, H, W, 3) uint8 -> (B, H, W) uint16"""
+    maps = [model.predict(describe_pixels(image[None], position_weight)).astype(np.uint16) for image in images]
+    return np.stack(maps).reshape(images.shape[:3])

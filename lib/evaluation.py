@@ -28,7 +28,8 @@ def read_labelled(dataset: Dataset, split: str) -> tuple[list[Frame], np.ndarray
     """
     frames = dataset.frames(split, labelled=True)
     if not frames or dataset.classes is None:
-        raise ValueError(f"{dataset.name} has no labelled frames in split {split!r}: score a run on street or camvid")
+        remedy = "score a data set with labels, or join one by `scored_dataset`; notebook 11 needs none"
+        raise ValueError(f"{dataset.name} has no labelled frames in split {split!r}: {remedy}")
     labels = np.stack([dataset.labels(frame) for frame in frames])
     dataset.classes.check(labels, f"{dataset.name}, split {split}")
     return frames, np.stack([dataset.image(frame) for frame in frames]), dataset.classes.to_index(labels)
@@ -57,6 +58,11 @@ def count_pairs(truth: np.ndarray, predicted: np.ndarray, classes: int, clusters
     """
     if truth.shape != predicted.shape:
         raise ValueError(f"labels are {truth.shape} but the prediction is {predicted.shape}: resize the prediction")
+    if truth.ndim == 3:  # image by image: the copies below take 24 bytes a pixel
+        return sum(
+            (count_pairs(t, p, classes, clusters) for t, p in zip(truth, predicted)),
+            np.zeros((classes, clusters), np.int64),
+        )
     valid = truth != IGNORE
     rows, columns = truth[valid].astype(np.int64), predicted[valid].astype(np.int64)
     for what, values, limit in (("class", rows, classes), ("cluster", columns, clusters)):

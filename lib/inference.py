@@ -23,6 +23,7 @@ from .parallel import numpy_generator, parallel_map
 from .params import RegionParams
 from .regions import group_regions
 
+SHOWN_HEIGHT = 360  # rows of the pictures in the videos, if nothing else is asked for
 CHUNK = 8  # frames of a video that go through the networks together
 SATURATION, BRIGHTNESS = 0.65, 0.95  # of the colours of groups without names
 
@@ -83,7 +84,8 @@ def load_run(run: str, naming: str, clusters: int, device: torch.device) -> Trai
     else:
         labels_of = cluster_vectors(prototypes, min(clusters, len(prototypes))).numpy().astype(np.uint8)
         classes = name_groups(int(labels_of.max()) + 1)
-    size, angle = (depth.params.height, depth.params.width), depth.params.field_of_view or UNKNOWN
+    size = (depth.params.height, depth.params.width)
+    angle = depth.about.get("field_of_view") or depth.params.field_of_view or UNKNOWN
     networks = (part.to(device) for part in (load_depth_network(depth), embedder, prototypes))
     return TrainedRun(stages, size, *networks, labels_of, classes, named, regions.params, angle)
 
@@ -121,28 +123,54 @@ class View:
     intrinsics: np.ndarray
 
 
+@dataclass(frozen=True)
+class Footage:
+    """Which video is looked at, and how: what `VideoParams` leave open comes from the run.
+
+    path: None = the generated street. height: of the pictures in the videos, in pixels.
+    """
+
+    path: Path | None
+    video_step: int
+    crop_bottom: float
+    field_of_view: float
+    height: int
+
+
+def choose_footage(params: Any, learned: Any) -> Footage:
+    """The video that `params` (a `VideoParams`) name, or the one that the run learned from, or a generated street.
+
+    Args:
+        learned: the run's `DepthParams`. Its step, bonnet and field of view hold for its own video only.
+    """
+    own = not params.path and learned.dataset in ("video", "images")
+    path = params.path or (learned.path if own else "")
+    step = params.video_step or (learned.video_step if own else 1)
+    crop = params.crop_bottom if params.crop_bottom >= 0 else learned.crop_bottom if own else 0.0
+    degrees = params.field_of_view or (learned.field_of_view if own else 0.0)
+    height = params.output_height or (SHOWN_HEIGHT if path else 2 * learned.height)
+    return Footage(Path(path).expanduser() if path else None, step, crop, degrees, height)
+
+
 def output_size(size: tuple[int, int], height: int) -> tuple[int, int]:
     """The size of a run, enlarged or shrunk to this height; even, as video codecs want it."""
     return height // 2 * 2, round(height * size[1] / size[0] / 2) * 2
 
 
-def read_views(path: Path, params: Any, trained: TrainedRun) -> Iterator[View]:
+def read_views(footage: Footage, params: Any, trained: TrainedRun) -> Iterator[View]:
     """The part of a video that `params` (a `VideoParams`) asks for, the bonnet cut off, one frame after the other."""
-    size = trained.size
-    shown, assumed = (
-        output_size(size, params.output_height),
-        intrinsics_from_field_of_view(trained.field_of_view, *size),
-    )
-    for number, seconds, image in read_video(path, params.video_step, params.start, params.seconds):
-        rows, columns = find_window(image.shape[:2], size, keep_aspect=True, crop_bottom=params.crop_bottom)
+    size, shown = trained.size, output_size(trained.size, footage.height)
+    assumed = intrinsics_from_field_of_view(trained.field_of_view, *size)
+    for number, seconds, image in read_video(footage.path, footage.video_step, params.start, params.seconds):
+        rows, columns = find_window(image.shape[:2], size, keep_aspect=True, crop_bottom=footage.crop_bottom)
         part, matrix = image[rows, columns], assumed
-        if params.field_of_view:
-            whole = intrinsics_from_field_of_view(params.field_of_view, *image.shape[:2])
+        if footage.field_of_view:
+            whole = intrinsics_from_field_of_view(footage.field_of_view, *image.shape[:2])
             matrix = resize_intrinsics(crop_intrinsics(whole, rows.start, columns.start), part.shape[:2], size)
         yield View(f"{number:06d}", seconds, resize_image(part, shown), resize_image(part, size), matrix.numpy())
 
 
-def observe_video(trained: TrainedRun, path: Path, params: Any, stage: Stage) -> list[str]:
+def observe_video(trained: TrainedRun, footage: Footage, params: Any, stage: Stage) -> list[str]:
     """Depth, labels and regions of each frame of a video, as PNGs in a stage; names of the frames.
 
     Frames that an interrupted attempt with the same parameters has finished are passed over. Writes
@@ -152,8 +180,8 @@ def observe_video(trained: TrainedRun, path: Path, params: Any, stage: Stage) ->
     Raises:
         ValueError: the part that was asked for holds no frame.
     """
-    views, names = read_views(path, params, trained), []
-    largest, size = 1 / trained.stages[0].params.min_depth, output_size(trained.size, params.output_height)
+    views, names = read_views(footage, params, trained), []
+    largest, size = 1 / trained.stages[0].params.min_depth, output_size(trained.size, footage.height)
     last = "regions" if params.regions else "labels"
     while chunk := list(islice(views, CHUNK)):
         names += [view.name for view in chunk]
@@ -161,7 +189,7 @@ def observe_video(trained: TrainedRun, path: Path, params: Any, stage: Stage) ->
         if missing:
             _observe(trained, missing, params, stage, largest, size)
     if not names:
-        raise ValueError(f"{path} has no frame from second {params.start:g} on: choose another `start`")
+        raise ValueError(f"{footage.path} has no frame from second {params.start:g} on: choose another `start`")
     return names
 
 

@@ -15,7 +15,7 @@ from .files import (
     write_inverse_depth,
     write_json,
 )
-from .stages import Artifact, ArtifactError, Stage, begin, expect, load, run_folder
+from .stages import Artifact, ArtifactError, Stage, begin, expect, find_sources, load, run_folder
 
 __all__ = [
     "Artifact",
@@ -24,6 +24,7 @@ __all__ = [
     "begin",
     "describe",
     "expect",
+    "find_sources",
     "hash_code",
     "hash_file",
     "hash_modules",

@@ -5,8 +5,10 @@ import hashlib
 import json
 import os
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +107,32 @@ def hash_file(path: Path) -> str:
     """sha256 of the bytes, hexadecimal."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def hash_files(paths: Sequence[Path]) -> list[str]:
+    """`hash_file` of many: on several threads, and once in a process as long as length and date stay."""
+    keys = [(path, path.stat().st_size, path.stat().st_mtime_ns) for path in paths]
+    with ThreadPoolExecutor() as pool:
+        return list(pool.map(lambda key: _hash_unchanged(*key), keys))
+
+
+@lru_cache(maxsize=1 << 20)
+def _hash_unchanged(path: Path, size: int, date: int) -> str:
+    return hash_file(path)
+
+
+def fingerprint(path: Path) -> list[Any]:
+    """What changes when another file takes the name `path`: length and date; of a folder those of its files.
+
+    Returns:
+        JSON-ready; empty if there is nothing.
+    """
+    if path.is_file():
+        return [path.stat().st_size, path.stat().st_mtime_ns]
+    if not path.is_dir():
+        return []
+    found = [(entry.name, entry.stat().st_size, entry.stat().st_mtime_ns) for entry in os.scandir(path)]
+    return [len(found), hashlib.sha256(json.dumps(sorted(found)).encode()).hexdigest()]
 
 
 def describe(path: Path) -> dict[str, Any]:

@@ -17,7 +17,17 @@ from safetensors.torch import save_file
 
 from .. import ROOT, params
 from .code import hash_code, hash_modules
-from .files import describe, hash_file, read_json, write_aside, write_image, write_inverse_depth, write_json
+from .files import (
+    describe,
+    fingerprint,
+    hash_file,
+    hash_files,
+    read_json,
+    write_aside,
+    write_image,
+    write_inverse_depth,
+    write_json,
+)
 
 OUTPUTS = Path(os.environ.get("RUNS_ROOT") or ROOT / "outputs")  # the tests keep their runs apart from yours
 MEMORY_UNIT = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss, bytes
@@ -148,6 +158,7 @@ class Stage:
             "params": params.fixed(self.params),
             "inputs": {artifact.name: artifact.digest for artifact in self.inputs},
             "code": hash_modules(*modules, *params.reader_modules(self.params)),
+            "sources": find_sources(self.params),
         }
 
     def finish(
@@ -192,6 +203,7 @@ class Stage:
             "seconds": round(time.perf_counter() - self.started, 3),
             "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * MEMORY_UNIT,
             "inputs": {artifact.name: {"run": artifact.run, "sha256": artifact.digest} for artifact in self.inputs},
+            "sources": find_sources(self.params),
             "about": self.about,
             "files": files,
         }
@@ -212,6 +224,12 @@ def _device_name() -> str:
     return torch.cuda.get_device_name() if torch.cuda.is_available() else platform.processor() or platform.machine()
 
 
+def find_sources(values: Any) -> dict[str, list[Any]]:
+    """The fingerprint of each file or folder that parameters name: another film under the old name is another run."""
+    given = {name: getattr(values, name, "") for name in params.PATHS}
+    return {name: fingerprint(Path(path).expanduser()) for name, path in given.items() if path}
+
+
 def begin(name: str, values: Any, inputs: list[Artifact] | None = None) -> Stage:
     """Start, or go on with, the stage `name`; from now on, until `finish`, it counts as unfinished.
 
@@ -229,7 +247,8 @@ def begin(name: str, values: Any, inputs: list[Artifact] | None = None) -> Stage
     dataset = getattr(values, "dataset", None) or next((a.params.dataset for a in inputs if a.name == "01_depth"), "")
     stage = Stage(name, values, folder, inputs, strict=getattr(values, "expect", False) and dataset == "street")
     code = hash_code(name, params.reader_modules(values))
-    key = {"params": params.fixed(values), "inputs": {a.name: a.digest for a in inputs}, "code": code}
+    key = {"params": params.decisive(values), "inputs": {a.name: a.digest for a in inputs}, "code": code}
+    key |= {"sources": find_sources(values)}
     attempt = folder / ".attempt.json"
     stage.continued = attempt.is_file() and read_json(attempt) == key
     (folder / "manifest.json").unlink(missing_ok=True)
@@ -255,11 +274,13 @@ def load(run: str, name: str) -> Artifact:
         state = "is unfinished" if folder.is_dir() else "does not exist"
         raise ArtifactError(f"{name} of run {run!r} {state}: {remedy}")
     manifest = read_json(folder / "manifest.json")
-    for file, about in manifest["files"].items():
-        path = folder / file
-        if not path.is_file() or path.stat().st_size != about["bytes"] or hash_file(path) != about["sha256"]:
-            state = "changed since it was made" if path.is_file() else "is missing"
-            raise ArtifactError(f"{file} of {name} in run {run!r} {state}: {remedy}")
+    paths = {file: folder / file for file in manifest["files"]}
+    for file, path in paths.items():
+        if not path.is_file():
+            raise ArtifactError(f"{file} of {name} in run {run!r} is missing: {remedy}")
+    for (file, about), found in zip(manifest["files"].items(), hash_files(list(paths.values()))):
+        if found != about["sha256"]:
+            raise ArtifactError(f"{file} of {name} in run {run!r} changed since it was made: {remedy}")
     for lower, source in manifest["inputs"].items():
         below = run_folder(source["run"]) / lower / "manifest.json"
         if not below.is_file() or hash_file(below) != source["sha256"]:

@@ -1,7 +1,7 @@
 """Depth and pose networks of Monodepth2, at the width of their encoder.
 
 Source: facts/baselines.md sec. 1 (Godard et al. 2019, sec. 3 and appendix). Ours: random start, the "small" encoder,
-and a larger factor on the pose output, which learns from nothing where 0.01 needs a pre-trained encoder.
+and a larger factor on the pose output: 0.01 is slow to learn anything from random weights.
 """
 
 from typing import Any

@@ -1,7 +1,8 @@
 """What is trained on: triplets of frames, and the loss over them."""
 
-import math
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -72,7 +73,7 @@ def read_triplets(params: Any, names: tuple[str, ...] = ()) -> Triplets:
 
 def street_like(params: Any, intrinsics: np.ndarray) -> Any:
     """Parameters of generated streets seen by a camera of this focal length in pixels; height as in `params`."""
-    degrees = math.degrees(2 * math.atan(params.width / 2 / float(intrinsics[0, 0])))
+    degrees = camera.field_of_view_of(intrinsics, params.width)
     return replace(params, dataset="street", clips=("street",), field_of_view=degrees, frame_step=1)
 
 
@@ -204,10 +205,21 @@ def predict_inverse_depth(networks: DepthNetworks | nn.Module, images: np.ndarra
 
 
 @torch.no_grad()
-def predict_motion(networks: DepthNetworks, images: np.ndarray) -> np.ndarray:
-    """later_from_earlier of each pair of frames that follow one another. (T, H, W, 3) uint8 -> (T - 1, 4, 4) float64"""
-    frames = to_tensor(images, next(networks.parameters()))
-    return camera.rigid_transform(*networks.eval().pose(frames[:-1], frames[1:])).double().cpu().numpy()
+def predict_motion(networks: DepthNetworks, images: Iterable[np.ndarray], batch: int = 16) -> np.ndarray:
+    """later_from_earlier of each pair of frames that follow one another; of a long clip, only `batch` are held.
+
+    Args:
+        images: T frames, (H, W, 3) uint8 each.
+    Returns:
+        (T - 1, 4, 4) float64
+    """
+    images, like, parts = iter(images), next(networks.parameters()), []
+    before = list(islice(images, 1))
+    while more := list(islice(images, batch)):
+        frames = to_tensor(np.stack(before + more), like)
+        parts.append(camera.rigid_transform(*networks.eval().pose(frames[:-1], frames[1:])).double().cpu())
+        before = more[-1:]
+    return torch.cat(parts).numpy() if parts else np.zeros((0, 4, 4))
 
 
 @torch.no_grad()

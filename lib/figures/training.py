@@ -1,5 +1,6 @@
 """Pictures of notebook 04: codes, targets, curves of the training, and the replay."""
 
+import time
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -23,6 +24,7 @@ CURVES = {  # column of the history -> title
 }
 
 MOST = 64  # prototypes shown side by side
+POINTS = 2000  # of a curve: more cannot be seen, and take seconds to draw
 
 
 def _mark(axes, values: Tensor, title: str, largest: float) -> None:
@@ -73,10 +75,10 @@ def draw_history(history: History) -> Figure:
         columns = [c for c in ("loss_pixel", "loss_region") if c in history.columns] if name == "loss" else [name]
         for column, color in zip(columns, ("#0072b2", "#d55e00")):
             values = np.array(history.columns[column])
-            width = min(20, len(values))
-            axes.plot(values, color=color, lw=0.4, alpha=0.5)
-            smooth = np.convolve(values, np.full(width, 1 / width), "valid")
-            axes.plot(np.arange(width - 1, len(values)), smooth, color=color, lw=1.6, label=column.replace("_", ", "))
+            width, thin = min(20, len(values)), max(len(values) // POINTS, 1)
+            axes.plot(np.arange(len(values))[::thin], values[::thin], color=color, lw=0.4, alpha=0.5)
+            smooth, steps = np.convolve(values, np.full(width, 1 / width), "valid"), np.arange(width - 1, len(values))
+            axes.plot(steps[::thin], smooth[::thin], color=color, lw=1.6, label=column.replace("_", ", "))
         axes.set_title(title, fontsize=10)
         if len(columns) > 1:
             axes.legend(frameon=False, fontsize=8)
@@ -88,15 +90,21 @@ def draw_history(history: History) -> Figure:
 class LiveCurves:
     """Curves that grow while a training runs: the `on_step` of `training.train`.
 
-    One output, drawn anew every so many steps. `close` empties it: whoever draws the finished curves does so below.
+    One output, drawn anew after so many seconds, and rarely enough to take no more than a fiftieth of the time. `close`
+    empties it: whoever draws the finished curves does so below.
     """
 
-    def __init__(self, every: int = 25) -> None:
-        self.every, self.handle = every, None
+    def __init__(self, every: float = 5.0) -> None:
+        self.every, self.handle, self.next = every, None, 0.0
 
     def __call__(self, done: int, history: History) -> None:
-        if done % self.every or not len(history):
+        started = time.monotonic()
+        if started < self.next or not len(history):
             return
+        self._show(history)
+        self.next = time.monotonic() + max(self.every, 50 * (time.monotonic() - started))
+
+    def _show(self, history: History) -> None:
         if self.handle is None:
             self.handle = display(draw_history(history), display_id=True)
         else:

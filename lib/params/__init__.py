@@ -5,9 +5,10 @@ reader changed it, into a frozen dataclass and stops on a name or a type that do
 """
 
 from .fields import ParameterError
-from .reading import as_dict, decisive, fixed, make, read, read_file
+from .reading import as_dict, decisive, fixed, is_text, make, read, read_file
 from .schemas import (
     DATASETS,
+    PATHS,
     SCHEMAS,
     AugmentationParams,
     DepthParams,
@@ -20,6 +21,7 @@ from .schemas import (
 
 __all__ = [
     "DATASETS",
+    "PATHS",
     "SCHEMAS",
     "AugmentationParams",
     "DepthParams",
@@ -31,6 +33,7 @@ __all__ = [
     "as_dict",
     "decisive",
     "fixed",
+    "is_text",
     "make",
     "read",
     "read_file",

@@ -37,6 +37,11 @@ def _coerce(schema: type, name: str, value: Any) -> Any:
     raise ParameterError(f"{name} must be {kind.__name__}, not {type(value).__name__} {value!r}{hint}")
 
 
+def is_text(schema: type, name: str) -> bool:
+    """Is the parameter text? Then it is taken as it was typed, quotes around the whole of it aside."""
+    return get_type_hints(schema).get(name) is str
+
+
 def make(schema: type[P], values: dict[str, Any]) -> P:
     """The dataclass `schema` with `values` in place of defaults.
 

@@ -20,6 +20,7 @@ DATASETS = {
     "video": "video:Video",
 }
 """Name of a data set -> the module of `lib.data` and the class that read it."""
+PATHS = ("path", "maps")  # parameters that name a file or folder
 ENCODERS = ("small", "resnet18", "resnet34", "resnet50")
 
 
@@ -286,21 +287,25 @@ class VideoParams:
     path: str = ""  # video file, or folder of frames; empty = the video the run learned from, else a generated street
     start: float = 0.0  # seconds from the beginning that are passed over
     seconds: float = 4.0  # how much is looked at; 0 = to the end
-    video_step: int = 1  # keep every so manyth frame
-    crop_bottom: float = 0.0  # share of the image height cut off below: the bonnet
+    video_step: int = 0  # keep every so manyth frame; 0 = as the run did with its own video, else 1
+    crop_bottom: float = -1.0  # share of the image height cut off below: the bonnet; -1 = as the run did, else 0
     field_of_view: float = 0.0  # degrees, horizontal; 0 = unknown: that of the run
     naming: str = "prototypes"  # who gets the name of a class: prototypes, each its own, or clusters (05's one-to-one)
     clusters: int = 12  # where the run has no 05, so that there are no names: how many groups
-    output_height: int = 128  # of the videos, in pixels
+    output_height: int = 0  # of the pictures in the videos, in pixels; 0 = 360, of the generated street twice the run's
     opacity: float = 0.5  # of the labels over the picture
     regions: bool = True  # group regions too; half of the time
 
     def __post_init__(self) -> None:
         check_choice(self, "naming", ("prototypes", "clusters"))
-        check_positive(self, "video_step", "output_height")
         check_fraction(self, "opacity")
+        check(self.video_step >= 0, f"video_step must not be negative, not {self.video_step}")
+        check(self.output_height == 0 or self.output_height >= 32, "output_height must be 0, or at least 32")
         check(self.start >= 0 and self.seconds >= 0, "start and seconds must not be negative")
-        check(0 <= self.crop_bottom < 0.9, f"crop_bottom must lie in 0..0.9, not {self.crop_bottom}")
+        check(
+            self.crop_bottom == -1 or 0 <= self.crop_bottom < 0.9,
+            f"crop_bottom must be -1 or lie in 0..0.9, not {self.crop_bottom}",
+        )
         check(0 <= self.field_of_view < 180, f"field_of_view must lie in 0..180 degrees, not {self.field_of_view}")
         check(self.clusters >= 2, f"clusters must be at least 2, not {self.clusters}")
 

@@ -16,7 +16,6 @@ import yaml
 from .. import ROOT, artifacts, params
 from ..artifacts import ArtifactError
 
-PATHS = ("path", "maps")  # parameters that name a file or folder
 log = logging.getLogger("lib.run")
 FAILED, BAD_PARAMETER, BUSY = 1, 2, 3  # exit codes
 QUIET_KERNEL = ["--IPKernelApp.log_level=40"]  # a kernel's warnings speak of transport, not of our work
@@ -34,8 +33,11 @@ def parse_overrides(words: list[str]) -> dict[str, dict[str, Any]]:
         notebook, dot, name = target.partition(".")
         if not (equals and dot):
             raise params.ParameterError(f"-p {word}: write NOTEBOOK.name=value, for example 04_training.steps=500")
+        known = find_notebook(notebook)
         try:
-            overrides.setdefault(find_notebook(notebook), {})[name] = yaml.safe_load(value)
+            # "my drive #1.mp4" is a name, and no YAML with a comment
+            plain = params.is_text(params.SCHEMAS[known], name) and value[:1] not in ('"', "'")
+            overrides.setdefault(known, {})[name] = value if plain else yaml.safe_load(value)
         except yaml.YAMLError:
             raise params.ParameterError(f"-p {word}: {value!r} is no YAML value") from None
     return overrides
@@ -82,7 +84,7 @@ def read_run(folder: Path, overrides: dict[str, dict[str, Any]], run: str, data_
 
 def _locate(values: Any) -> Any:
     """Files and folders that parameters name, from where the command was given: notebooks run elsewhere."""
-    given = {name: getattr(values, name, "") for name in PATHS}
+    given = {name: getattr(values, name, "") for name in params.PATHS}
     return replace(values, **{name: str(Path(path).expanduser().absolute()) for name, path in given.items() if path})
 
 
@@ -93,6 +95,8 @@ def is_current(name: str, values: Any) -> bool:
     except (ArtifactError, ValueError, KeyError):
         return False
     if artifact.manifest["code"] != artifacts.hash_code(name, params.reader_modules(values)):
+        return False
+    if artifact.manifest.get("sources", {}) != artifacts.find_sources(values):
         return False
     try:
         return params.decisive(artifact.params) == params.decisive(values)

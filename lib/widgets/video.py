@@ -12,9 +12,13 @@ from ..figures import image_row
 from ..figures.video import overlay_labels
 from . import panel
 
+LARGEST = 4 << 20  # bytes: a player keeps the whole file inside the notebook
 
-def watch(paths: Sequence[Path]) -> ipywidgets.HBox:
-    """Players of mp4 files side by side; needs a live kernel."""
+
+def watch(paths: Sequence[Path]) -> ipywidgets.HBox | str:
+    """Players of mp4 files side by side, for a live kernel; of large files, where they lie."""
+    if sum(path.stat().st_size for path in paths) > LARGEST:
+        return "open them in a browser or VLC: " + ", ".join(path.name for path in paths)
     return ipywidgets.HBox([ipywidgets.Video.from_file(str(path), autoplay=False, width=480) for path in paths])
 
 

@@ -1,4 +1,4 @@
-"""Is a video fit to learn depth from? Ten checks, each with what was found and what to change.
+"""Is a video fit to learn depth from? Eleven checks, each with what was found and what to change.
 
 `check_video` looks at a sample of a file or a folder of frames; `check_footage` at frames that are there already.
 """
@@ -14,7 +14,7 @@ from ..video import probe_video, read_video
 from .checks import CHECKS, Finding
 from .view import SHORTEST, check_ranges, make_view
 
-__all__ = ["Finding", "Sample", "check_footage", "check_video", "sample_frames"]
+__all__ = ["Finding", "Sample", "check_footage", "check_video", "describe_findings", "sample_frames"]
 
 RUN = 40  # frames that a run has at most: a sample of 120 frames comes from 3 parts of the video
 
@@ -70,6 +70,16 @@ def check_video(path: str | Path, step: int = 1, crop_bottom: float = 0.0, count
     """
     sample = sample_frames(path, step, count, crop_bottom=crop_bottom)
     return check_footage(sample.frames, sample.times, sample.runs, step, crop_bottom, sample.file_times)
+
+
+def describe_findings(findings: Iterable[Finding]) -> str:
+    """A line for each finding and, where it is not fine, one for what to do about it."""
+    lines = []
+    for finding in findings:
+        lines.append(f"{'fine' if finding.ok else 'LOOK':5s}{finding.name:20s}{finding.sentence}")
+        if not finding.ok:
+            lines.append(f"{'':25s}-> {finding.remedy}")
+    return "\n".join(lines)
 
 
 def sample_frames(

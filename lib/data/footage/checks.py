@@ -1,4 +1,4 @@
-"""Ten checks of a video. Each returns a `Finding`, passed or not; what it cannot judge it says and passes.
+"""Eleven checks of a video. Each returns a `Finding`, passed or not; what it cannot judge it says and passes.
 
 The thresholds are shares of the image width, or counts that hardly depend on the size of the frames. They were set on
 generated streets and on KITTI, CamVid and Cityscapes: video that depth is known to be learned from passes.
@@ -50,6 +50,22 @@ def check_length(view: View) -> Finding:
     remedy = f"set video_step = {smaller}" if smaller < view.step else f"use a video of {LEAST_FRAMES} frames or more"
     sentence = f"{view.kept} frames are kept; {LEAST_FRAMES} or more are wanted"
     return _judge("length", view.kept >= LEAST_FRAMES, view.kept, "frames", sentence, remedy)
+
+
+def check_shape(view: View) -> Finding:
+    """Is the picture wider than high? Of a portrait, the runs' wide shape leaves a strip, of another field of view."""
+    height, width = view.gray.shape[1:]
+    remedy = (
+        "hold the phone level; or give the field of view across the short side, and expect two thirds to be cut off"
+    )
+    return _judge(
+        "portrait",
+        width >= height,
+        width / height,
+        "width / height",
+        f"{width / height:.2f} times as wide as high",
+        remedy,
+    )
 
 
 def check_slow(view: View) -> Finding:
@@ -169,6 +185,7 @@ def _count_corners(image: np.ndarray) -> int:
 
 CHECKS = (
     check_length,
+    check_shape,
     check_slow,
     check_fast,
     check_rotation,

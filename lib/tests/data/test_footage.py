@@ -13,7 +13,7 @@ from lib.data.street import make_clip
 from . import fixtures
 from .test_video import make_frames, write_video
 
-NAMES = ["length", "too slow", "too fast", "rotation only", "bonnet", "night", "variable frame rate"]
+NAMES = ["length", "portrait", "too slow", "too fast", "rotation only", "bonnet", "night", "variable frame rate"]
 NAMES += ["repeated frames", "cuts", "low detail"]
 TIMES = np.arange(120) / 10  # of the file that the frames are said to come from
 
@@ -84,6 +84,14 @@ def test_a_generated_street_passes_and_twice_the_same(index):
     findings = check(street(index))
     assert not failed(findings)
     assert check(street(index)) == findings
+
+
+def test_portrait():
+    wide = street(1)
+    assert check(wide)["portrait"].ok
+    tall = check(np.ascontiguousarray(wide[:, :, : wide.shape[1] // 2]))["portrait"]
+    assert not tall.ok
+    assert "level" in tall.remedy
 
 
 def test_length():
