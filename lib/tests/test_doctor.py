@@ -1,0 +1,431 @@
+import ast
+import errno
+import fcntl
+import json
+import shutil
+import subprocess
+import sys
+from importlib import metadata
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from lib import ROOT, artifacts, params
+from lib.run import chain
+from lib.run.doctor import __main__ as command
+from lib.run.doctor import data, estimates, machine, report, runs, speed, versions
+from lib.run.reference import REFERENCE
+
+from .data.fixtures import write_camvid
+
+
+@pytest.fixture(autouse=True)
+def surroundings(tmp_path, monkeypatch):
+    """No data, no runs, and room on the disk."""
+    monkeypatch.delenv("DATA_ROOT", raising=False)
+    monkeypatch.setattr(machine, "OUTPUTS", tmp_path / "outputs")
+    monkeypatch.setattr(artifacts.stages, "OUTPUTS", tmp_path / "outputs")
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=50e9))
+
+
+@pytest.fixture
+def said(capsys):
+    """What was printed since the last call, one line an entry."""
+
+    def read():
+        text = capsys.readouterr().out
+        return " ".join(text.split())
+
+    return read
+
+
+def test_the_whole_report_of_a_machine_without_data(said):
+    assert command.main(["--quick"]) == 0
+    text = said()
+    for part in ("1. Versions", "2. This machine", "3. Data found", "4. Runs", "5. What to do"):
+        assert part in text
+    assert "no folder given: set DATA_ROOT" in text
+    assert "make run: the street run can be made here (about" in text
+    assert "camvid is absent" in text
+    assert "Traceback" not in text
+
+
+def run_bare(*words):
+    """The doctor in a Python without any package."""
+    code = [sys.executable, "-S", "-m", "lib.run.doctor", *words]
+    return subprocess.Popen(code, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def test_without_any_package_it_says_so():
+    process = run_bare()
+    out, err = process.communicate()
+    assert process.returncode == 1
+    assert err == ""
+    assert "not installed: numpy, torch, torchvision," in out
+    assert "GB free for" in out, "the disk is looked at all the same"
+    assert "make run" not in out
+
+
+def test_a_reader_that_leaves_early_sees_no_traceback():
+    process = run_bare()
+    process.stdout.close()
+    assert "Traceback" not in process.stderr.read()
+    assert process.wait() == 1
+
+
+@pytest.mark.parametrize("name", ["__init__", "__main__", "report", "versions", "machine"])
+def test_an_old_python_can_read_what_tells_it_so(name):
+    ast.parse((ROOT / "lib/run/doctor" / f"{name}.py").read_text(), feature_version=(3, 8))
+
+
+def test_an_old_python_is_told(monkeypatch, said):
+    monkeypatch.setattr(versions, "OLDEST", (99, 1))
+    found = report.Report()
+    versions.show_versions(found)
+    assert "is too old, 99.1 is needed: make env" in said()
+    assert len(found.problems) == 1
+
+
+def test_packages_that_are_missing_or_off_their_pin(monkeypatch, said):
+    pins = versions.read_pins(ROOT / "requirements.txt")
+    needed = versions.read_needed(ROOT / "pyproject.toml")
+    assert {"torch", "infomap", "papermill"} <= set(needed) <= set(pins)
+
+    def version(name):
+        if name == "infomap":
+            raise metadata.PackageNotFoundError(name)
+        return {"scipy": "0.1", "torch": f"{min(pins['torch'])}+cpu"}.get(name, min(pins[name]))
+
+    monkeypatch.setattr(metadata, "version", version)
+    found = report.Report()
+    versions.show_packages(found)
+    assert found.problems == ["not installed: infomap: make env, then make doctor"]
+    text = said()
+    assert f"{len(needed) - 2} of {len(needed)} as pinned" in text
+    assert "scipy is 0.1, pinned is" in text
+
+
+def test_a_package_that_does_not_load(monkeypatch, said):
+    monkeypatch.setitem(sys.modules, "infomap", None)
+    found = report.Report()
+    versions.check_loads(found, "infomap")
+    assert found.problems == [], "missing, which was said before"
+
+    def load(name):
+        raise ImportError("libx.so.1: cannot open shared object file. More words")
+
+    monkeypatch.setattr(versions.importlib, "import_module", load)
+    versions.check_loads(found, "infomap")
+    assert "infomap is installed but does not load (libx.so.1: cannot open shared object file)" in said()
+    assert len(found.problems) == 1
+
+
+def test_the_kernel(monkeypatch, said):
+    from jupyter_client import kernelspec
+
+    def find(self, name):
+        return SimpleNamespace(argv=["/elsewhere/bin/python", "-m", "ipykernel_launcher"])
+
+    found = report.Report()
+    monkeypatch.setattr(kernelspec.KernelSpecManager, "get_kernel_spec", find)
+    versions.show_kernel(found)
+    assert "it starts /elsewhere/bin/python, another Python" in said()
+
+    def miss(self, name):
+        raise kernelspec.NoSuchKernel(name)
+
+    monkeypatch.setattr(kernelspec.KernelSpecManager, "get_kernel_spec", miss)
+    versions.show_kernel(found)
+    assert "no Jupyter kernel" in found.problems[0]
+
+
+def test_no_git(monkeypatch, said):
+    def fail(*words, **options):
+        raise FileNotFoundError("git")
+
+    monkeypatch.setattr(versions.subprocess, "run", fail)
+    versions.show_commit(report.Report())
+    assert "not known (no git, or no checkout)" in said()
+
+
+def test_an_unwritable_or_full_disk_stops_the_run(monkeypatch, said):
+    def refuse(**options):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(machine.tempfile, "TemporaryFile", refuse)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=1e9))
+    assert command.main(["--quick"]) == 1
+    text = said().split("5. What to do")[1]
+    assert "less than 3 GB free" in text
+    assert "is not writable (Permission denied)" in text
+    assert "make run" not in text
+
+
+def test_little_memory_small_limits_and_a_driver_without_gpu(monkeypatch, tmp_path, said):
+    (tmp_path / "cpu.max").write_text("50000 100000\n")
+    (tmp_path / "memory.max").write_text("1000000000\n")
+    monkeypatch.setattr(machine, "LIMITS", tmp_path)
+    monkeypatch.setattr(machine, "SHARED", tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=64e6))
+    monkeypatch.setattr(shutil, "which", lambda name: "/usr/bin/nvidia-smi")
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    monkeypatch.setattr("torch.backends.mps.is_available", lambda: False)
+    machine.show_machine(report.Report())
+    text = said()
+    for words in ("may use 0.5 of them", "1.0 GB, 1.0 GB free", "less than 2 GB free", "--shm-size", "NVIDIA driver"):
+        assert words in text
+    assert "auto is cpu: no GPU, which is fine for street" in text
+
+
+def test_a_machine_that_says_nothing(monkeypatch, said):
+    def fail(*words):
+        raise OSError("no such thing")
+
+    for name in ("name_processor", "read_limit", "count_cores"):
+        monkeypatch.setattr(machine, name, fail)
+    monkeypatch.setattr("lib.parallel.pick_device", fail)
+    assert machine.show_machine(report.Report()) is None
+    assert said().count("not known here: no such thing (OSError)") == 3
+
+
+def test_data_that_is_there_absent_or_refused(tmp_path, monkeypatch, said):
+    write_camvid(tmp_path)
+    (tmp_path / "gta5").mkdir()
+    monkeypatch.setenv("DATA_ROOT", str(tmp_path))
+    found = data.show_data(report.Report(), "")
+    text = said()
+    assert found["camvid"].state == "found"
+    assert "camvid frames: train 15, val 2, test 6; labelled: 23; videos: 1" in text
+    assert found["gta5"].state == "refused"
+    absent = [name for name, one in found.items() if one.state == "absent"]
+    assert sorted(absent) == sorted(set(params.DATASETS) - {"camvid", "gta5", *data.ELSEWHERE})
+    assert all(" Get " in found[name].text or " Ask " in found[name].text for name in absent)
+
+
+def test_a_reader_that_raises_is_one_line(tmp_path, monkeypatch, said):
+    write_camvid(tmp_path)
+    next((tmp_path / "camvid" / "trainannot").iterdir()).unlink()
+    text = data.look("camvid", str(tmp_path)).text
+    assert text.startswith("there, but refused: image")
+    assert "has no label" in text
+    assert "Get CamVid" not in text
+
+    def fail(*words):
+        raise KeyError
+
+    monkeypatch.setattr(data, "open_dataset", fail)
+    assert data.look("camvid", str(tmp_path)).text == "there, but refused: KeyError"
+    data.show_data(report.Report(), str(tmp_path / "nowhere"))
+    assert "THERE IS NO SUCH FOLDER" in said()
+
+
+def test_the_first_sentence():
+    assert report.first_sentence("no file a.png: get it.\nMore of it") == "no file a.png: get it"
+    assert report.first_sentence(ValueError()) == "ValueError"
+
+
+def finish(run, name):
+    inputs = [artifacts.load(run, lower) for lower in params.SCHEMAS if lower < name][-1:]
+    artifacts.begin(name, params.make(params.SCHEMAS[name], {"run": run}), inputs).finish({})
+
+
+def test_how_far_a_run_is(tmp_path, monkeypatch, said):
+    monkeypatch.setattr(runs, "PARAMS", tmp_path / "params")
+    (tmp_path / "params" / "tiny").mkdir(parents=True)
+    finish("tiny", "01_depth")
+    finish("tiny", "02_regions")
+    finish("tiny", "03_augmentation")
+    (tmp_path / "outputs" / "tiny" / "03_augmentation" / "manifest.json").write_text("{")
+    checkpoints = tmp_path / "outputs" / "tiny" / "04_training" / "checkpoints"
+    checkpoints.mkdir(parents=True)
+    for step in (200, 1000):
+        (checkpoints / f"checkpoint_{step:06d}.pt").touch()
+    (run,) = runs.show_runs(report.Report(), {}, "", speed.Speed(), False)
+    assert "state 01 02 up to date, 03 damaged, 04 unfinished (saved after step 1000), 05 not begun" in said()
+    assert run.left == ["03_augmentation", "04_training", "05_evaluation"]
+    assert run.seconds is not None
+    monkeypatch.setattr(artifacts, "hash_code", lambda *words: "other code")
+    with chain.only_run(tmp_path / "outputs" / "tiny"):
+        runs.show_runs(report.Report(), {}, "", speed.Speed(), False)
+    assert "01 02 out of date" in (text := said())
+    assert "a run is at work there now" in text
+    monkeypatch.setattr(runs, "LARGEST_CHECK", -1)
+    (run,) = runs.show_runs(report.Report(), {}, "", speed.Speed(), False)
+    assert "01 02 finished, too large to verify here" in said()
+    assert "01_depth" not in run.left
+
+
+def test_looking_does_not_hold_a_run(tmp_path):
+    (tmp_path / ".lock").touch()
+    assert not runs.is_locked(tmp_path)
+    with open(tmp_path / ".lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def test_the_data_of_a_run(tmp_path, said):
+    found = {name: data.Found("absent", "") for name in params.DATASETS if name not in data.ELSEWHERE}
+    depth = params.DepthParams(dataset="camvid", clips=("kitti_odometry:00", "street"), start_steps=1)
+    assert runs.needed_data(depth) == ["camvid", "kitti_odometry:00", "street"]
+    assert runs.missing_data(depth, found) == ["camvid is absent (part 3)", "kitti_odometry is absent (part 3)"]
+    assert runs.missing_data(depth, {})[0] == "camvid is not known (part 3)"
+    write_camvid(tmp_path)
+    found["camvid"] = data.look("camvid", str(tmp_path))
+    assert runs.missing_data(params.DepthParams(dataset="camvid", clips=("camvid:nine",)), found) == [
+        "camvid has no clip nine"
+    ]
+    assert runs.count_frames(found, "camvid") == f"camvid ({len(found['camvid'].dataset.frames())} frames here)"
+    video = params.DepthParams(dataset="video", path=str(tmp_path / "no.mp4"), maps=str(tmp_path / "no"))
+    assert runs.missing_data(video, found) == [
+        f"{tmp_path / 'no.mp4'} is not there",
+        f"no folder {tmp_path / 'no'} of maps",
+    ]
+
+
+def test_what_a_run_is_about_and_its_command(tmp_path, monkeypatch, said):
+    street = {"01_depth": params.DepthParams()}
+    camvid = {"01_depth": params.DepthParams(dataset="camvid")}
+    (tmp_path / "01_depth.yaml").touch()
+    assert runs.plan_stages(tmp_path, street)[-1] == runs.LAST
+    assert runs.plan_stages(tmp_path, camvid) == ["01_depth"]
+    kitti = params.DepthParams(dataset="kitti_raw")
+    command = "python -m lib.run params/x --to 01"
+    assert runs.write_command("x", ["01_depth"], kitti, "/my data") == f"{command} --data-root '/my data'"
+    assert runs.write_command("x", ["01_depth"], params.DepthParams(), "/my data") == command
+    assert runs.write_command("street", list(params.SCHEMAS)[:5], params.DepthParams(), "") == "make run"
+    (tmp_path / "01_depth.yaml").write_text("dataset: video\nclips: [video]\n")
+    run = runs.show_run(report.Report(), tmp_path, {}, "", speed.Speed(), False)
+    assert run.command.endswith("--to 01 -p 01.path=YOURS")
+    assert "data video: yours to name" in said()
+    assert (
+        runs.write_command("x", ["11_your_video"], params.DepthParams(), "") == "python -m lib.run params/x --only 11"
+    )
+    (tmp_path / "01_depth.yaml").write_text("stepz: 3\n")
+    assert runs.show_run(report.Report(), tmp_path, {}, "", speed.Speed(), False) is None
+    assert "did you mean 'steps'" in said()
+
+
+def test_needs_beyond_time(tmp_path, monkeypatch, said):
+    write_camvid(tmp_path)
+    found = {"camvid": data.look("camvid", str(tmp_path))}
+    values = {name: schema() for name, schema in params.SCHEMAS.items()}
+    values["01_depth"] = params.DepthParams(dataset="camvid", clips=("camvid",), prepare=True, workers=99)
+    monkeypatch.setattr(runs, "count_cores", lambda: 3)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=1e3))
+    runs.show_needs(report.Report(), values, found)
+    text = said()
+    assert "GB of prepared frames in" in text
+    assert "put DATA_CACHE on another disk" in text
+    assert "more processes than cores: add -p 01.workers=3" in text
+
+
+STAGES = {
+    "02_regions": {"seconds": 20.0, "metrics": {}, "protocol": {"frames": 10, "scored": 5}},
+    "03_augmentation": {"seconds": 2.0, "metrics": {"images_per_second": {"value": 10.0}}, "protocol": {}},
+    "04_training": {
+        "seconds": 100.0,
+        "metrics": {"train_seconds": {"value": 90.0}},
+        "protocol": {"steps": 20, "images_per_step": 4},
+    },
+}
+
+
+def test_times_scale_with_the_machine():
+    assert estimates.scale_stage("02_regions", STAGES, speed.Speed(5.0, 2.0)) == 40
+    assert estimates.scale_stage("04_training", STAGES, speed.Speed(2.0, 3.0)) == 90 * 2 + 10 * 3
+    fast = speed.Speed(0.01, 1.0)
+    assert estimates.scale_stage("04_training", STAGES, fast) == 80 / 10 + 10, "composites are made by one core"
+
+
+def test_rates_and_what_has_none():
+    base = {name: schema() for name, schema in params.SCHEMAS.items()}
+    double = base | {"04_training": params.TrainingParams(steps=2 * params.TrainingParams().steps)}
+    deeper = base | {"04_training": params.TrainingParams(encoder="resnet50")}
+    larger = base | {"01_depth": params.DepthParams(height=384, width=768)}
+
+    def guess(name, values, dataset=None, recorded=()):
+        return estimates.estimate_stage(name, values, dict(recorded), STAGES, base, dataset, speed.Speed())
+
+    assert guess("04_training", double) == estimates.Estimate(200, by_rate=True)
+    assert guess("04_training", double, recorded=STAGES) == estimates.Estimate(100)
+    assert guess("04_training", deeper) is None, "another network"
+    assert guess("04_training", larger) is None, "36 times as large"
+    assert guess("02_regions", base) is None, "no data to count"
+    assert guess("05_evaluation", base) is None, "not recorded"
+    frames = SimpleNamespace(frames=lambda split="", labelled=False: [0] * 30)
+    assert guess("02_regions", base, frames) == estimates.Estimate(60, by_rate=True)
+
+
+def test_the_rates_of_the_street_run_give_the_recorded_times_of_camvid():
+    street, camvid = (estimates.read_recorded(REFERENCE / f"{name}.json") for name in ("street", "camvid"))
+    base, values = (chain.read_run(ROOT / "params" / name, {}, name, "") for name in ("street", "camvid"))
+    count = {False: camvid["02_regions"]["protocol"]["frames"], True: camvid["02_regions"]["protocol"]["scored"]}
+    dataset = SimpleNamespace(frames=lambda split="", labelled=False: [0] * count[labelled])
+    for name, stage in camvid.items():
+        guess = estimates.estimate_stage(name, values, {}, street, base, dataset, speed.Speed())
+        assert guess.seconds == pytest.approx(stage["seconds"], rel=0.3), name
+
+
+def test_no_reference_is_no_time(tmp_path, monkeypatch, said):
+    assert estimates.read_recorded(tmp_path / "none.json") == {}
+    (tmp_path / "bad.json").write_text("[]")
+    assert estimates.read_recorded(tmp_path / "bad.json") == {}
+    monkeypatch.setattr(runs, "REFERENCE", tmp_path)
+    assert command.main(["--quick"]) == 0
+    assert "can be made here (how long is not measured)" in said()
+
+
+def test_speed_beside_the_reference(tmp_path, monkeypatch, said):
+    monkeypatch.setattr(speed, "REFERENCE", tmp_path)
+    monkeypatch.setattr(speed, "calibrate", lambda device: {"network": 2.0, "grouping": 1.0})
+    monkeypatch.setattr(speed, "describe_load", lambda: "")
+    cpu = SimpleNamespace(type="cpu")
+    found = report.Report()
+    assert command.show_speed(found, False, cpu) == speed.Speed()
+    assert "times are not scaled to this machine: [Errno 2]" in said()
+    monkeypatch.setattr(speed, "describe_load", lambda: "other work keeps 2 of 2 cores busy")
+    assert command.main(["--record"]) == 1
+    assert not (tmp_path / "machine.json").exists()
+    monkeypatch.setattr(speed, "describe_load", lambda: "")
+    assert command.main(["--record"]) == 0
+    assert json.loads((tmp_path / "machine.json").read_text())["calibration_seconds"] == {
+        "network": 2.0,
+        "grouping": 1.0,
+    }
+    monkeypatch.setattr(speed, "calibrate", lambda device: {"network": 3.0, "grouping": 0.5})
+    monkeypatch.setattr(speed, "describe_load", lambda: "other work keeps 2 of 2 cores busy")
+    assert command.show_speed(found, False, cpu) == speed.Speed(1.5, 0.5)
+    text = said()
+    assert "here 1.50 times the reference's seconds for the network, 0.50 for the grouping" in text
+    assert "Times are estimates" in text
+    assert "other work keeps" in text
+
+    def fail(device):
+        raise RuntimeError("no kernel image is available")
+
+    monkeypatch.setattr(speed, "calibrate", fail)
+    assert command.show_speed(found, False, SimpleNamespace(type="cuda")) == speed.Speed()
+    assert "cuda does not compute (no kernel image is available)" in found.problems[0]
+
+
+def test_the_calibration_measures(monkeypatch):
+    monkeypatch.setattr(speed, "LONGEST", 0.0)
+    monkeypatch.setattr(speed, "BATCH", 1)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # several take very long beside other work
+    found = speed.calibrate(speed.pick_device("cpu"))
+    torch.set_num_threads(threads)
+    assert set(found) == {"network", "grouping"}
+    assert min(found.values()) > 0
+
+
+def test_the_street_run_is_up_to_date(monkeypatch, said):
+    ready = runs.Run("camvid", "python -m lib.run params/camvid", True, ["01_depth"], 300.0)
+    assert command.conclude(report.Report(), [runs.Run("street", "make run", True), ready]) == 0
+    text = said()
+    assert "up to date in outputs/street" in text
+    assert "your data python -m lib.run params/camvid (about 5.0 min)" in text
+    unknown = runs.Run("a", "a", True, ["01_depth"])
+    assert command.conclude(report.Report(), [runs.Run("street", "make run", True), unknown, unknown]) == 0
+    assert "(how long is not measured)" in said()
+    assert command.conclude(report.Report(), []) == 1
