@@ -35,6 +35,7 @@ class Cityscapes(FolderDataset):
     """The reader; see `FolderDataset` for what it raises."""
 
     name, help = "cityscapes", HELP
+    no_video = ""  # why depth cannot be learned from these frames, as far as the reader knows
 
     def __init__(self, params: Any) -> None:
         super().__init__(params)
@@ -42,12 +43,24 @@ class Cityscapes(FolderDataset):
         self._root, self._fine = find_root(params.data_root, self.name, HELP), params.annotations == "fine"
         self._shape: tuple[int, int] | None = None  # of stored images: all have one
         self._cameras: dict[str, tuple[np.ndarray, float]] = {}  # of each clip
+        found = False
         for folder, split in FOLDERS[params.annotations].items():
             images = _find_images(self._root / "leftImg8bit" / folder)
             if split == "train" and params.sequences:
-                images = _find_images(self._root / "leftImg8bit_sequence" / folder) | images
+                video = _find_images(self._root / "leftImg8bit_sequence" / folder)
+                images, found = video | images, found or bool(video)
             self._add_split(folder, split, dict(sorted(images.items())))
         need_files(self._frames, self._root / "leftImg8bit", HELP)
+        if not found:
+            self.no_video = self._miss_video(params.sequences)
+
+    def _miss_video(self, sequences: bool) -> str:
+        if not sequences:
+            return "sequences is off, so that only annotated images are read: set sequences = true"
+        folder = self._root / "leftImg8bit_sequence" / "train"
+        missing = "no images in" if folder.is_dir() else "no"
+        text = f"{missing} leftImg8bit_sequence/train below {self._root}: depth cannot be learned from these frames"
+        return f"{text}; get leftImg8bit_sequence_trainvaltest"
 
     def _add_split(self, folder: str, split: str, images: dict[str, Path]) -> None:
         ground = "gtFine" if self._fine else "gtCoarse"

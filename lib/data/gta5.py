@@ -1,8 +1,8 @@
 """GTA5 ("Playing for Data"): frames of a game with Cityscapes' labelIds.
 
 Below `gta5/`: images/00001.png, labels/00001.png (palette images), and split.mat if it was fetched. Without it every
-tenth image is "val". A few labels of the release differ in size from their image: reading one says so. Beside
-labelIds there is 34, the licence plate, which is ignored.
+tenth image is "val". A few labels of the release differ in size from their image: such pairs are left out, and how
+many is said when the data set is opened. Beside labelIds there is 34, the licence plate, which is ignored.
 """
 
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from scipy.io import loadmat
 
-from . import Frame, find_root, list_images
+from . import Frame, find_root, list_images, read_size
 from .files import is_there
 from .labels import CITYSCAPES_LABELS, IGNORE, RawIds
 from .layout import Files, FolderDataset, need_file, need_files, split_evenly
@@ -22,7 +22,7 @@ LICENCE_PLATE = 34
 
 
 class GTA5(FolderDataset):
-    """The reader; see `FolderDataset` for what it raises."""
+    """The reader; see `FolderDataset` for what it raises. `left_out`: names of images whose labels do not fit."""
 
     name, help = "gta5", HELP
 
@@ -35,12 +35,25 @@ class GTA5(FolderDataset):
         split, lists = split_evenly([p.stem for p in images], EVERY), root / "split.mat"
         if is_there(lists):
             split = _read_split(lists)
+        self.left_out: list[str] = []
         for path in images:
             if path.stem in split:
                 labels = need_file(root / "labels" / f"{path.stem}.png", path, HELP)
+                if read_size(path) != read_size(labels):
+                    self.left_out.append(path.stem)
+                    continue
                 self.add(Frame(path.stem, path.stem, split[path.stem], labelled=True), Files(path, labels))
+        if self.left_out and not self._frames:
+            raise ValueError(
+                f"all labels in {root / 'labels'} differ in size from their images: copy both anew. {HELP}"
+            )
         if not self._frames:
             raise ValueError(f"{lists} names none of the images beside it: download both again. {HELP}")
+        if self.left_out:
+            print(
+                f"gta5: {len(self.left_out)} labels differ in size from their image and are left out, "
+                f"first {self.left_out[0]}"
+            )
 
     def labels(self, frame: Frame) -> np.ndarray:
         path = self._files[frame.id].labels

@@ -24,6 +24,7 @@ from . import Dataset, Frame
 from .joined import Wrapper
 
 CACHE = DATA_CACHE / "prepared"
+CACHE_VERSION = 1  # raise it when what is stored changes (resizing, window, layout): older shards are then not read
 SHARD_BYTES = 128 << 20
 TRIED = 4  # items read to estimate how long all will take
 READY_BYTES = 1 << 30  # prepared frames beyond this are read when asked for
@@ -44,10 +45,6 @@ class Shards:
     count: int
     arrays: Mapping[str, tuple[tuple[int, ...], str]]
     shard_bytes: int = field(default_factory=lambda: SHARD_BYTES)
-    _open: dict[tuple[str, int], np.ndarray] = field(default_factory=dict, compare=False, repr=False)
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_open": {}}  # no maps to workers
 
     @property
     def item_bytes(self) -> int:
@@ -67,13 +64,8 @@ class Shards:
     def read(self, index: int, name: str) -> np.ndarray:
         """One item's array, a copy."""
         shard, row = divmod(range(self.count)[index], self.per_shard)
-        if (name, shard) not in self._open:
-            self._open[name, shard] = np.load(self.path(shard, name), mmap_mode="r")
-        return np.array(self._open[name, shard][row])
-
-    def close(self) -> None:
-        """Forget the open files: what is read from now on is what lies on the disk now."""
-        self._open.clear()
+        # mapped for this one item: thousands of shards, kept open, would pass the limit of open files
+        return np.array(np.load(self.path(shard, name), mmap_mode="r")[row])
 
     def is_sealed(self, shard: int, verify: bool = False) -> bool:
         """Was the shard finished, and are its files still as long (`verify`: the same) as they were then?"""
@@ -154,7 +146,6 @@ def build(
     for left in shards.folder.glob(".*"):
         if time.time() - left.stat().st_mtime > STALE:
             left.unlink(missing_ok=True)
-    shards.close()
     for done, _ in enumerate(parallel_map(_Writer(shards, load), missing, min(workers, len(missing))), start=1):
         if len(missing) >= 10 and done % -(-len(missing) // 10) == 0:
             print(f"{title}: {done} of {len(missing)} shards")
@@ -172,12 +163,12 @@ class Prepared(Wrapper):
     """A data set whose images are read from shards, which are made when the first image is asked for.
 
     Images are the reader's own, to the last bit. The shards' name holds a hash of everything that decides them: the
-    reader, size, window, and the name, length and date of every file.
+    version, reader, size, window, and the name, length and date of every file. They lie in `cache`, else in `CACHE`.
     """
 
-    def __init__(self, dataset: Dataset, workers: int, cache: Path = CACHE) -> None:
+    def __init__(self, dataset: Dataset, workers: int, cache: Path | None = None) -> None:
         super().__init__(dataset, dataset.frames())
-        self._workers, self._cache = workers, Path(cache)
+        self._workers, self._cache = workers, Path(cache or CACHE)
         self._all = list(self._frames)  # `_frames` may be cut down to a clip later
         self._row = {frame.id: i for i, frame in enumerate(self._all)}
         self._built = False
@@ -190,7 +181,7 @@ class Prepared(Wrapper):
     @cached_property
     def shards(self) -> Shards:
         """Where the images lie, or will lie."""
-        about = [self.name, *self.size, self.keep_aspect, self.crop_bottom, SHARD_BYTES]
+        about = [CACHE_VERSION, self.name, *self.size, self.keep_aspect, self.crop_bottom, SHARD_BYTES]
         for frame in self._all:
             path = self._dataset.image_path(frame)
             try:
@@ -232,15 +223,34 @@ def _load_image(dataset: Dataset, frames: Sequence[Frame], index: int) -> dict[s
     return {"image": dataset.image(frames[index])}
 
 
-def gather_images(parts: Sequence[tuple[Dataset, Sequence[Frame]]]) -> "np.ndarray | FrameImages":
+def need_video(dataset: Dataset, shortest: int, name: str) -> None:
+    """Can depth be learned from the data set?
+
+    Args:
+        shortest: frames that a clip needs for one triplet.
+        name: as in `params.clips`: DATASET = its train split, DATASET:CLIP = that whole clip.
+    Raises:
+        ValueError: no clip is that long; says what is missing, and where the reader knows it, where to get it.
+    """
+    if dataset.clips("" if ":" in name else "train", shortest):
+        return
+    while isinstance(dataset, Wrapper):
+        dataset = dataset._dataset
+    why = getattr(dataset, "no_video", "") or "name longer videos in `clips` or make frame_step smaller"
+    help_text = getattr(dataset, "help", "")
+    raise ValueError(f"{name} has no clip of {shortest} frames to learn from: {why}. {help_text}".strip())
+
+
+def gather_images(parts: Sequence[tuple[Dataset, Sequence[Frame]]], workers: int = 0) -> "np.ndarray | FrameImages":
     """Images of many frames: in memory, or where that would take too much, read when they are asked for.
 
-    Too much is half of the memory that is free, or, of prepared frames, a gigabyte.
+    Too much is half of the memory that is free, for this process and each of `workers`, which get a copy; or, of
+    prepared frames, a gigabyte.
     """
     items = FrameImages(parts)
     size = len(items) * 3 * int(np.prod(parts[0][0].size))
     ready = all(dataset.is_prepared for dataset, _ in parts)
-    if fits_memory(size) and not (ready and size > READY_BYTES):
+    if fits_memory(size * (1 + workers)) and not (ready and size > READY_BYTES):
         return np.stack([items[i] for i in range(len(items))])
     return items
 

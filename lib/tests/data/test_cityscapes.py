@@ -8,8 +8,9 @@ import torch
 
 from lib.camera import crop_intrinsics, resize_intrinsics
 from lib.data import find_window, read_map
-from lib.data.cityscapes import TYPICAL_CAMERA, Cityscapes
+from lib.data.cityscapes import HELP, TYPICAL_CAMERA, Cityscapes
 from lib.data.labels import CITYSCAPES_7, CITYSCAPES_27
+from lib.data.prepared import Prepared, need_video
 
 from . import fixtures
 from .fixtures import SIZE, params, write_image
@@ -151,6 +152,37 @@ def test_anything_but_images_may_be_missing(tmp_path):
     np.testing.assert_allclose(data.frames()[0].intrinsics, expected)
     frame = data.frames()[1]
     assert data.labels(frame) is data.instances(frame) is data.depth(frame) is data.camera_from_world(frame) is None
+
+
+@pytest.mark.parametrize("left", ["nothing", "folder", "video"])
+def test_without_video_images_are_read_and_the_reader_says_what_is_missing(tmp_path, left, capsys):
+    write_cityscapes(tmp_path, {"train": {"aachen": 1}, "val": {"munster": 1}}, around=1)
+    base = tmp_path / "cityscapes"
+    if left != "video":
+        shutil.rmtree(base / "leftImg8bit_sequence")
+    if left == "folder":
+        (base / "leftImg8bit_sequence" / "train" / "aachen").mkdir(parents=True)
+    data = Prepared(Cityscapes(params(tmp_path)), 1, tmp_path / "cache")
+    assert len(data.frames(labelled=True)) == 2
+    assert capsys.readouterr().out == ""
+    if left == "video":
+        assert data._dataset.no_video == ""
+        need_video(data, 3, "cityscapes")
+        return
+    with pytest.raises(ValueError) as caught:
+        need_video(data, 3, "cityscapes")
+    kind = {"nothing": "no", "folder": "no images in"}[left]
+    missing = f"{kind} leftImg8bit_sequence/train below {base}: depth cannot be learned from these frames"
+    expected = f"{missing}; get leftImg8bit_sequence_trainvaltest. {HELP}"
+    assert str(caught.value) == f"cityscapes has no clip of 3 frames to learn from: {expected}"
+
+
+def test_video_that_is_switched_off_is_not_missing(tmp_path):
+    write_cityscapes(tmp_path, {"train": {"aachen": 1}}, around=1)
+    with pytest.raises(ValueError, match="to learn from: sequences is off.*: set sequences = true"):
+        need_video(Cityscapes(params(tmp_path, sequences=False)), 3, "cityscapes")
+    with pytest.raises(ValueError, match="no clip of 5 frames to learn from: name longer videos .* smaller. Get "):
+        need_video(Cityscapes(params(tmp_path)), 5, "cityscapes")
 
 
 def test_a_gap_begins_a_new_clip_and_jpg_sequences_are_read(tmp_path):

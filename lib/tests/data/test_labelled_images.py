@@ -1,7 +1,9 @@
 """GTA5, Pascal VOC, COCO-Stuff and ScanNet: labels by independent names, splits, palettes, depth, poses."""
 
+import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from lib.data.coco_stuff import CocoStuff
 from lib.data.gta5 import GTA5
@@ -54,6 +56,27 @@ def test_gta5_follows_the_official_lists_and_ignores_licence_plates(tmp_path):
     write_image(tmp_path / "gta5" / "labels" / "00001.png", plates)
     assert (data.labels(data.frames()[0]) == VOID).all()
     assert (data.labels(data.frames()[1]) == shots["00002"].labels).all()
+
+
+def test_gta5_leaves_out_pairs_of_two_sizes_and_says_how_many(tmp_path, capsys):
+    write_gta5(tmp_path, images=6)
+    GTA5(params(tmp_path))
+    assert capsys.readouterr().out == ""
+    for stem in ("00002", "00005"):
+        write_image(tmp_path / "gta5" / "labels" / f"{stem}.png", np.full((48, 48), 7, np.uint8))
+    data = GTA5(params(tmp_path))
+    assert data.left_out == ["00002", "00005"]
+    assert [f.id for f in data.frames()] == ["00001", "00003", "00004", "00006"]
+    assert all(data.labels(f).shape == SIZE for f in data.frames())
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line == "gta5: 2 labels differ in size from their image and are left out, first 00002"
+
+
+def test_gta5_compares_sizes_without_decoding(tmp_path, monkeypatch):
+    write_gta5(tmp_path, images=3)
+    monkeypatch.setattr(Image.Image, "load", None)
+    monkeypatch.setattr(cv2, "imdecode", None)
+    assert len(GTA5(params(tmp_path)).frames()) == 3
 
 
 def test_voc_reads_ids_and_not_colours(tmp_path):

@@ -61,6 +61,12 @@ def test_prepared_images_are_the_readers_own_to_the_last_bit(root, tmp_path):
     assert len(list(tmp_path.iterdir())) == 3  # sizes and windows do not share shards
 
 
+def test_what_another_version_stored_is_not_read(root, tmp_path, monkeypatch):
+    folders = {make(root, tmp_path).shards.folder}
+    monkeypatch.setattr(prepared, "CACHE_VERSION", prepared.CACHE_VERSION + 1)
+    assert make(root, tmp_path).shards.folder not in folders
+
+
 def test_nothing_is_made_before_an_image_is_asked_for_and_then_only_once(root, tmp_path, monkeypatch):
     data = make(root, tmp_path / "cache")
     assert not (tmp_path / "cache").exists()
@@ -253,7 +259,7 @@ def test_an_error_in_another_process_is_one_sentence_too(tmp_path):
 
 def test_only_data_sets_with_files_are_prepared(root, tmp_path, monkeypatch):
     write_kitti_2015(tmp_path, images=3)
-    monkeypatch.setattr(Prepared.__init__, "__defaults__", (tmp_path / "cache",))
+    monkeypatch.setattr(prepared, "CACHE", tmp_path / "cache")
     values = {"path": str(root / "images"), "prepare": True, "scored_dataset": "kitti_2015"}
     data = open_dataset(params(tmp_path, "images", maps=str(root / "maps"), fold=5, **{**values, "scored_dataset": ""}))
     assert isinstance(data, WithMaps)
