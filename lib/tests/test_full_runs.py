@@ -116,11 +116,12 @@ def test_the_papers_run_goes_through(run, finished):
     assert list((folder / "cache" / "prepared").glob("*/*.json")), "frames were prepared once"
 
 
-def test_a_video_is_learned_from_and_looked_at(finished):
+def test_a_video_is_learned_from_and_looked_at(finished, monkeypatch):
     folder, runs = finished
+    monkeypatch.setattr(artifacts.stages, "OUTPUTS", folder)
     assert runs["video"].returncode == 0, runs["video"].stdout[-3000:] + runs["video"].stderr[-3000:]
     assert "LOOK length" in runs["video"].stdout
-    found = artifacts.load(str(folder / "video-my_drive_1"), "11_your_video")
+    found = artifacts.load("video-my_drive_1", "11_your_video")
     files = found.manifest["files"]
     assert {"overlay.mp4", "depth.mp4"} <= set(files)
     for kind in ("labels", "regions", "inverse_depth"):
