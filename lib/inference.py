@@ -143,7 +143,8 @@ def choose_footage(params: Any, learned: Any) -> Footage:
     Args:
         learned: the run's `DepthParams`. Its step, bonnet and field of view hold for its own video only.
     """
-    own = not params.path and learned.dataset in ("video", "images")
+    around = [str(place) for place in (Path(params.path), *Path(params.path).parents)] if params.path else []
+    own = learned.dataset in ("video", "images") and (not params.path or learned.path in around)
     path = params.path or (learned.path if own else "")
     step = params.video_step or (learned.video_step if own else 1)
     crop = params.crop_bottom if params.crop_bottom >= 0 else learned.crop_bottom if own else 0.0

@@ -45,6 +45,9 @@ def main(words: Sequence[str]) -> int:
     except (OSError, ValueError) as error:
         print(error, file=sys.stderr)
         return chain.FAILED
+    except KeyboardInterrupt:
+        print("interrupted before anything was learned", file=sys.stderr)
+        return 130
     if arguments.check:
         return 0
     if hopeless and not arguments.anyway:

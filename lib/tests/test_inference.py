@@ -24,6 +24,8 @@ def test_what_is_left_open_comes_from_the_run_for_its_own_video_only():
     assert (own.path, own.video_step, own.crop_bottom, own.field_of_view) == (Path("/films/a.mp4"), 3, 0.2, 80.0)
     other = inference.choose_footage(VideoParams(path="/films/b.mp4"), OWN)
     assert (other.path, other.video_step, other.crop_bottom, other.field_of_view) == (Path("/films/b.mp4"), 1, 0.0, 0.0)
+    one = inference.choose_footage(VideoParams(path="/films/a.mp4"), replace(OWN, path="/films"))
+    assert (one.video_step, one.crop_bottom) == (3, 0.2), "one of the files that it learned from"
     told = inference.choose_footage(VideoParams(video_step=2, crop_bottom=0.0, field_of_view=60.0), OWN)
     assert (told.video_step, told.crop_bottom, told.field_of_view) == (2, 0.0, 60.0)
     assert inference.choose_footage(VideoParams(), DepthParams()).path is None, "a generated street"
