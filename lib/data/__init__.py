@@ -112,6 +112,19 @@ class Dataset(ABC):
         """The file that `image` reads; None where frames have no file of their own."""
         return None
 
+    def right_image(self, frame: Frame) -> np.ndarray | None:
+        """What a second camera sees, `baseline` to the right of the first; cut and resized as `image`, rows agree: the
+        point at column x of `image` is at x - focal length * baseline / depth. (H, W, 3) uint8
+
+        Raises:
+            FileNotFoundError: the recording has right images, but this one is missing.
+        """
+        return None
+
+    def baseline(self, frame: Frame) -> float | None:
+        """Metres along x from the camera to that of `right_image`, > 0; None without right images or calibration."""
+        return None
+
     def labels(self, frame: Frame) -> np.ndarray | None:
         """Train ids, 255 = ignore. (H, W) uint8"""
         return None

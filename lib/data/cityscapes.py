@@ -2,9 +2,10 @@
 
 Below `cityscapes/`, as the archives unpack: leftImg8bit/SPLIT/CITY/*_leftImg8bit.png, leftImg8bit_sequence (30 frames
 at 17 Hz around each annotated one, the 20th), gtFine (train, val) and gtCoarse (train, val, train_extra) with
-*_labelIds.png and *_instanceIds.png, camera/*_camera.json, disparity/*_disparity.png. Images may be jpg. Anything but
-the images may be missing. Splits are the official folders; train_extra counts as train, and is read with
-`annotations = "coarse"` only. Frames of videos belong to train; test, whose labels are not public, is not read.
+*_labelIds.png and *_instanceIds.png, camera/*_camera.json, disparity/*_disparity.png, and the right camera's images in
+rightImg8bit and rightImg8bit_sequence. Images may be jpg. Anything but the left images may be missing. Splits are the
+official folders; train_extra counts as train, and is read with `annotations = "coarse"` only. Frames of videos belong
+to train; test, whose labels are not public, is not read.
 
 Only labelIds are read, and every one is converted by a table: raw ids can never pass for train ids.
 """
@@ -16,12 +17,13 @@ from typing import Any
 
 import numpy as np
 
-from . import Frame, find_root, read_size
-from .files import is_there, list_folders, list_images, read_text
+from . import Frame, find_root, read_image, read_size, resize_image
+from .files import ENDINGS, is_there, list_folders, list_images, read_text
 from .labels import CITYSCAPES_LABELS
-from .layout import Files, FolderDataset, need_file, need_files
+from .layout import Files, FolderDataset, check_partner, need_file, need_files
 
 HELP = "Get leftImg8bit_trainvaltest, gtFine_trainvaltest and camera_trainvaltest from cityscapes-dataset.com"
+RIGHT_HELP = "Get rightImg8bit_trainvaltest or rightImg8bit_sequence_trainvaltest from cityscapes-dataset.com"
 RATE = 17.0  # frames a second
 SOURCE_SIZE = (1024, 2048)  # that calibrations are for
 TYPICAL_CAMERA = (2262.5, 2265.3, 1097.0, 513.1)  # fx, fy, cx, cy where no file says better (facts/cpcdr.md sec. 2)
@@ -93,6 +95,29 @@ class Cityscapes(FolderDataset):
             matrix = [[fx * sx, 0, (cx + 0.5) * sx - 0.5], [0, fy * sy, (cy + 0.5) * sy - 0.5], [0, 0, 1]]
             self._cameras[clip] = self.fit_intrinsics(np.array(matrix), self._shape), baseline
         return self._cameras[clip]
+
+    def _find_right(self, frame: Frame) -> list[Path]:
+        """Where the frame's right image may lie, without its ending; nowhere if that split has no right images."""
+        left = self._files[frame.id].image
+        city, split, kind = (folder.name for folder in left.parents[:3])
+        kinds = [kind.replace("left", "right"), "rightImg8bit_sequence"]  # the sequences hold the annotated frames too
+        folders = [self._root / kind / split for kind in dict.fromkeys(kinds)]
+        name = f"{frame.id}_rightImg8bit"
+        return [folder / city / name for folder in folders if is_there(folder, folder=True)]
+
+    def right_image(self, frame: Frame) -> np.ndarray | None:
+        places = self._find_right(frame)
+        files = [path for place in places for end in ENDINGS if is_there(path := place.with_name(place.name + end))]
+        if not places:
+            return None
+        left = self._files[frame.id].image
+        path = files[0] if files else need_file(places[0].with_name(f"{places[0].name}{left.suffix}"), left, RIGHT_HELP)
+        image = read_image(path)
+        check_partner(path, image.shape[:2], read_size(left), same_size=True, help_text=RIGHT_HELP)
+        return resize_image(image[self.window(image.shape[:2])], self.size)
+
+    def baseline(self, frame: Frame) -> float | None:
+        return self._cameras[frame.clip][1] if self._find_right(frame) else None
 
     def labels(self, frame: Frame) -> np.ndarray | None:
         path = self._files[frame.id].labels

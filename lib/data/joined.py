@@ -35,6 +35,12 @@ class Wrapper(Dataset):
     def image_path(self, frame: Frame) -> Path | None:
         return self._of(frame).image_path(frame)
 
+    def right_image(self, frame: Frame) -> np.ndarray | None:
+        return self._of(frame).right_image(frame)
+
+    def baseline(self, frame: Frame) -> float | None:
+        return self._of(frame).baseline(frame)
+
     def labels(self, frame: Frame) -> np.ndarray | None:
         return self._of(frame).labels(frame)
 

@@ -2,7 +2,8 @@
 
 Raw: date/drive/image_02/data, date/calib_*.txt, drive/oxts, drive/velodyne_points. Odometry: sequences/NN/image_2,
 or image_0 where only the grey camera was fetched, calib.txt, times.txt, velodyne, and poses/NN.txt. Images may be png
-or jpg. Everything but images and calibration may be missing: no times means 10 Hz, no poses or scans None.
+or jpg. Everything but images and calibration may be missing: no times means 10 Hz, no poses or scans None. Right images
+of a stereo pair lie in image_03/data; odometry: image_3 beside image_2, image_1 beside image_0.
 
 The whole image, about 3.3 times as wide as high, is stretched to (height, width), however odd that makes it look, or
 with `keep_aspect` its middle part of that shape is taken; the intrinsics follow. A gap in the frame numbers begins a
@@ -16,6 +17,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +55,8 @@ class Drive:
     projection: np.ndarray  # pixels of the stored image from the rectified left grey camera's frame. (3, 4)
     rectified_from_velodyne: np.ndarray | None  # (4, 4)
     scans: str  # path of a scan, to be formatted with its number
+    right: Path  # folder of the right camera's images
+    projections: tuple[Path, str, str]  # the file of both cameras' projections, and their names there
 
     def __post_init__(self) -> None:
         self.name, self.stored = self.folder.name, read_image(next(iter(self.images.values()))).shape[:2]
@@ -67,6 +71,16 @@ class Drive:
         self.shape = (rows.stop - rows.start, columns.stop - columns.start)
         shift = torch.eye(3, dtype=torch.float64)
         self.projection = crop_intrinsics(shift, rows.start, columns.start).numpy() @ self.projection
+
+    @cached_property
+    def right_images(self) -> dict[int, Path]:
+        """By frame number; nothing without a right camera."""
+        return _find_images(self.right)
+
+    @cached_property
+    def baseline(self) -> float | None:
+        """Metres to the right camera; None without one."""
+        return read_baseline(*self.projections) if self.right_images else None
 
 
 class _Kitti(Dataset):
@@ -109,20 +123,29 @@ class _Kitti(Dataset):
             self._at[frame.id] = drive, number
             yield frame
 
-    def _read_numbers(self, path: Path, *keys: str) -> list[np.ndarray]:
-        return read_calibration(path, self.help, *keys)
-
     def image_path(self, frame: Frame) -> Path:
         drive, number = self._at[frame.id]
         return drive.images[number]
 
     def image(self, frame: Frame) -> np.ndarray:
         drive, number = self._at[frame.id]
-        image = read_image(drive.images[number])
+        return self._read(drive, drive.images[number])
+
+    def _read(self, drive: Drive, path: Path) -> np.ndarray:
+        image = read_image(path)
         if image.shape[:2] != drive.stored:
             sizes = " x ".join(map(str, image.shape[:2])), " x ".join(map(str, drive.stored))
-            raise ValueError(f"{drive.images[number]} is {sizes[0]}, others of its drive {sizes[1]}: copy it again")
+            raise ValueError(f"{path} is {sizes[0]}, others of its drive {sizes[1]}: copy it again")
         return resize_image(image[drive.window], self.size)
+
+    def right_image(self, frame: Frame) -> np.ndarray | None:
+        drive, number = self._at[frame.id]
+        if drive.right_images and number not in drive.right_images:
+            raise FileNotFoundError(f"{drive.images[number]} has no right image in {drive.right}. {self.help}")
+        return self._read(drive, drive.right_images[number]) if drive.right_images else None
+
+    def baseline(self, frame: Frame) -> float | None:
+        return self._at[frame.id][0].baseline
 
     def depth(self, frame: Frame) -> np.ndarray | None:
         drive, number = self._at[frame.id]
@@ -151,21 +174,24 @@ class KittiRaw(_Kitti):
     help = "Get synced drives and their date's calibration from cvlibs.net/datasets/kitti/raw_data.php"
 
     def _open_drive(self, folder: Path, camera: str, images: dict[int, Path]) -> Drive:
-        projection, rotation = self._read_numbers(folder.parent / "calib_cam_to_cam.txt", "P_rect_02", "R_rect_00")
+        pair = folder.parent / "calib_cam_to_cam.txt", "P_rect_02", "P_rect_03"
+        projection, rotation = read_calibration(pair[0], self.help, "P_rect_02", "R_rect_00")
         velodyne, stamps = folder.parent / "calib_velo_to_cam.txt", folder / "image_02" / "timestamps.txt"
-        rectified = _rigid(rotation) @ _rigid(*self._read_numbers(velodyne, "R", "T")) if is_there(velodyne) else None
-        times = _read_times(stamps, images)
+        mount = read_calibration(velodyne, self.help, "R", "T") if is_there(velodyne) else None
+        rectified = _rigid(rotation) @ _rigid(*mount) if mount else None
+        times, right = _read_times(stamps, images), folder / "image_03" / "data"
         date, number = folder.name[:10], folder.name[17:21].lstrip("0")
         split = "test" if self._hold_out and number in EIGEN_TEST.get(date, "").split() else "train"
         scans = str(folder / "velodyne_points" / "data" / "{:010d}.bin")
-        return Drive(folder, split, images, times, projection, rectified, scans)
+        return Drive(folder, split, images, times, projection, rectified, scans, right, pair)
 
     def _load_poses(self, drive: Drive) -> dict[int, np.ndarray]:
         paths = {n: drive.folder / "oxts" / "data" / f"{n:010d}.txt" for n in drive.images}
         oxts = {n: read_table(path, OXTS)[0, :6] for n, path in paths.items() if is_there(path)}
         if not oxts or drive.rectified_from_velodyne is None:
             return {}
-        velodyne_from_imu = _rigid(*self._read_numbers(drive.folder.parent / "calib_imu_to_velo.txt", "R", "T"))
+        mount = read_calibration(drive.folder.parent / "calib_imu_to_velo.txt", self.help, "R", "T")
+        velodyne_from_imu = _rigid(*mount)
         camera_from_imu = drive.camera_from_rectified @ drive.rectified_from_velodyne @ velodyne_from_imu
         map_from_imu = poses_from_oxts(oxts)
         map_from_world = map_from_imu[min(oxts)] @ np.linalg.inv(camera_from_imu)
@@ -179,14 +205,16 @@ class KittiOdometry(_Kitti):
     help = "Get the odometry images, calibration and poses from cvlibs.net/datasets/kitti/eval_odometry.php"
 
     def _open_drive(self, folder: Path, camera: str, images: dict[int, Path]) -> Drive:
-        (projection,) = self._read_numbers(folder / "calib.txt", f"P{camera[-1]}")
+        number = int(camera[-1])
+        pair, right = (folder / "calib.txt", f"P{number}", f"P{number + 1}"), folder / f"image_{number + 1}"
+        (projection,) = read_calibration(pair[0], self.help, pair[1])
         rectified, stamps = None, folder / "times.txt"
         if is_there(folder / "velodyne", folder=True):
-            (matrix,) = self._read_numbers(folder / "calib.txt", "Tr")
+            (matrix,) = read_calibration(pair[0], self.help, "Tr")
             rectified = _rigid(matrix[:, :3], matrix[:, 3:])
         times = _read_times(stamps, images)
         split, scans = "train" if folder.name < "09" else "test", str(folder / "velodyne" / "{:06d}.bin")
-        return Drive(folder, split, images, times, projection, rectified, scans)
+        return Drive(folder, split, images, times, projection, rectified, scans, right, pair)
 
     def _load_poses(self, drive: Drive) -> dict[int, np.ndarray]:
         path = drive.folder.parent.parent / "poses" / f"{drive.name}.txt"
@@ -225,6 +253,22 @@ def _read_entry(path: Path, key: str, text: str, help_text: str) -> np.ndarray:
     if not possible or (kind != "T" and np.linalg.det(values[:, :3]) < 0.5):
         raise ValueError(f"{path} has no possible values at '{key}:': download it again. {help_text}")
     return values
+
+
+def read_baseline(path: Path, left: str, right: str, help_text: str = "") -> float:
+    """Metres along x between the centres of two rectified cameras, from their entries in a calibration file.
+
+    Raises:
+        FileNotFoundError, ValueError: as `read_calibration`; also if `right` does not lie to the right of `left`.
+    """
+    # P = K [I | t] puts the centre at -t, and both cameras are shifted against the one that the world is of
+    shifts = [np.linalg.solve(p[:, :3], p[:, 3]) for p in read_calibration(path, help_text, left, right)]
+    baseline = float(shifts[0][0] - shifts[1][0])
+    if baseline <= 0:
+        first, second = (re.sub(r"\D", "", key) for key in (left, right))
+        text = f"{path} puts camera {second} {baseline:g} m to the right of {first}"
+        raise ValueError(f"{text}: download it again. {help_text}".strip())
+    return baseline
 
 
 def rasterize_depth(projected: np.ndarray, shape: tuple[int, int], size: tuple[int, int]) -> np.ndarray:

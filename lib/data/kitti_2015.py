@@ -1,7 +1,8 @@
 """KITTI's 200 benchmark images of 2015: semantic and instance labels, stereo disparity, calibration.
 
 Below `kitti_2015/training/`, where data_semantics, data_scene_flow and its calibration unpack: image_2/000000_10.png,
-semantic (Cityscapes' labelIds), instance (labelId * 256 + number), disp_occ_0 (256 d), calib_cam_to_cam/000000.txt.
+image_3 (the right camera), semantic (Cityscapes' labelIds), instance (labelId * 256 + number), disp_occ_0 (256 d),
+calib_cam_to_cam/000000.txt.
 Anything but the images may be missing; frames NN_11.png, the later ones of the flow benchmark, are not read.
 
 `params.fold` 0..4 names the fifth that is "test": 40 images, drawn once for all with a fixed seed (the papers give no
@@ -14,11 +15,11 @@ from typing import Any
 
 import numpy as np
 
-from . import Frame, find_root, list_images, read_size
+from . import Frame, find_root, list_images, read_image, read_size, resize_image
 from .files import is_there
-from .kitti import read_calibration
+from .kitti import read_baseline, read_calibration
 from .labels import CITYSCAPES_LABELS
-from .layout import Files, FolderDataset, need_file, need_files
+from .layout import Files, FolderDataset, check_partner, need_file, need_files
 
 HELP = "Get data_semantics.zip, and data_scene_flow.zip with its calibration for depth, from cvlibs.net/datasets/kitti"
 FOLDS, FOLD_SEED = 5, 2015
@@ -52,11 +53,24 @@ class Kitti2015(FolderDataset):
         path = image.parent.parent / "calib_cam_to_cam" / f"{image.stem.split('_')[0]}.txt"
         if not is_there(path):
             return None
-        left, right = read_calibration(path, HELP, "P_rect_02", "P_rect_03")
-        baseline = float(left[0, 3] / left[0, 0] - right[0, 3] / right[0, 0])
-        if baseline <= 0:
-            raise ValueError(f"{path} puts camera 03 {baseline:g} m to the right of 02: download it again. {HELP}")
-        return left[:, :3], baseline
+        (left,) = read_calibration(path, HELP, "P_rect_02")
+        return left[:, :3], read_baseline(path, "P_rect_02", "P_rect_03", HELP)
+
+    def right_image(self, frame: Frame) -> np.ndarray | None:
+        left = self._files[frame.id].image
+        folder = left.parent.parent / "image_3"
+        if not is_there(folder, folder=True):
+            return None
+        path = need_file(folder / left.name, left, HELP)
+        image = read_image(path)
+        check_partner(path, image.shape[:2], read_size(left), same_size=True, help_text=HELP)
+        return resize_image(image[self.window(image.shape[:2])], self.size)
+
+    def baseline(self, frame: Frame) -> float | None:
+        image = self._files[frame.id].image
+        calibration = self._calibration(image)
+        has_right = is_there(image.parent.parent / "image_3", folder=True)
+        return calibration[1] if calibration and has_right else None
 
     def labels(self, frame: Frame) -> np.ndarray | None:
         path = self._files[frame.id].labels

@@ -241,13 +241,15 @@ def need_video(dataset: Dataset, shortest: int, name: str) -> None:
     raise ValueError(f"{name} has no clip of {shortest} frames to learn from: {why}. {help_text}".strip())
 
 
-def gather_images(parts: Sequence[tuple[Dataset, Sequence[Frame]]], workers: int = 0) -> "np.ndarray | FrameImages":
+def gather_images(
+    parts: Sequence[tuple[Dataset, Sequence[Frame]]], workers: int = 0, right: bool = False
+) -> "np.ndarray | FrameImages":
     """Images of many frames: in memory, or where that would take too much, read when they are asked for.
 
-    Too much is half of the memory that is free, for this process and each of `workers`, which get a copy; or, of
-    prepared frames, a gigabyte.
+    With `right`, what the right camera sees, black where there is none. Too much is half of the memory that is
+    free, for this process and each of `workers`, which get a copy; or, of prepared frames, a gigabyte.
     """
-    items = FrameImages(parts)
+    items = FrameImages(parts, right)
     size = len(items) * 3 * int(np.prod(parts[0][0].size))
     ready = all(dataset.is_prepared for dataset, _ in parts)
     if fits_memory(size * (1 + workers)) and not (ready and size > READY_BYTES):
@@ -261,8 +263,9 @@ class FrameImages(Sequence):
     An index array of any shape gives an array of that shape + (H, W, 3).
     """
 
-    def __init__(self, parts: Sequence[tuple[Dataset, Sequence[Frame]]]) -> None:
+    def __init__(self, parts: Sequence[tuple[Dataset, Sequence[Frame]]], right: bool = False) -> None:
         self._items = [(dataset, frame) for dataset, frames in parts for frame in frames]
+        self._right = right
 
     def __len__(self) -> int:
         return len(self._items)
@@ -270,5 +273,6 @@ class FrameImages(Sequence):
     def __getitem__(self, index: Any) -> np.ndarray:
         if np.ndim(index) == 0:
             dataset, frame = self._items[int(index)]
-            return dataset.image(frame)
+            image = dataset.right_image(frame) if self._right else dataset.image(frame)
+            return np.zeros((*dataset.size, 3), np.uint8) if image is None else image
         return np.stack([self[i] for i in index])

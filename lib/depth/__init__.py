@@ -1,42 +1,59 @@
-"""Self-supervised depth from video: Monodepth2 (CPCDR sec. 3.1), learned here from nothing.
+"""Depth from video by self-supervision: Monodepth2 (CPCDR sec. 3.1), learned here from nothing; or from elsewhere.
 
-`read_triplets` -> `DepthTask` -> `training.train` -> `predict_inverse_depth` -> `score_frames`.
+`read_triplets` -> `leave_out` -> `DepthTask` -> `training.train` -> `open_source` -> `write_inverse_depths` ->
+`score_frames`. `sources` has what is not learned: measured, stereo, other people's networks, controls.
 """
 
+from .export import write_inverse_depths
+from .focal import describe_focal, measure_focal_error
 from .losses import compare_still, compare_views, minimum_reprojection, photometric_error, reproject, search_depth
-from .metrics import align_similarity, chain_poses, scale_to, score_frames, select_valid
-from .networks import DepthNetworks, build_networks, load_depth_network
-from .task import (
-    DepthTask,
-    Triplets,
-    explain_triplet,
-    intrinsics_of,
-    predict_inverse_depth,
-    predict_motion,
-    predict_poses,
-    read_triplets,
-    street_like,
-    to_tensor,
+from .masks import drop_still, find_bonnet, leave_out, read_bonnet, warn_of_holes
+from .metrics import (
+    absolute_trajectory_error,
+    align_similarity,
+    chain_poses,
+    find_failures,
+    relative_pose_error,
+    scale_to,
+    score_frames,
+    select_valid,
 )
+from .networks import DepthNetworks, build_networks, load_depth_network
+from .sources import derange, describe, find_largest, open_source
+from .task import DepthTask, explain_triplet, predict_inverse_depth, predict_motion, predict_views, to_tensor
+from .triplets import Triplets, intrinsics_of, read_triplets, street_like
 
 __all__ = [
     "DepthNetworks",
     "DepthTask",
     "Triplets",
+    "absolute_trajectory_error",
     "align_similarity",
     "build_networks",
     "chain_poses",
     "compare_still",
     "compare_views",
+    "derange",
+    "describe",
+    "describe_focal",
+    "drop_still",
     "explain_triplet",
+    "find_bonnet",
+    "find_failures",
+    "find_largest",
     "intrinsics_of",
+    "leave_out",
     "load_depth_network",
+    "measure_focal_error",
     "minimum_reprojection",
+    "open_source",
     "photometric_error",
     "predict_inverse_depth",
     "predict_motion",
-    "predict_poses",
+    "predict_views",
+    "read_bonnet",
     "read_triplets",
+    "relative_pose_error",
     "reproject",
     "scale_to",
     "score_frames",
@@ -44,4 +61,6 @@ __all__ = [
     "select_valid",
     "street_like",
     "to_tensor",
+    "warn_of_holes",
+    "write_inverse_depths",
 ]

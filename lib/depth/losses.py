@@ -9,18 +9,37 @@ from .. import camera
 C1, C2 = 0.01**2, 0.03**2  # of SSIM, for values in 0..1
 
 
-def ssim_error(a: Tensor, b: Tensor) -> Tensor:
-    """(1 - SSIM) / 2 over 3x3 windows with reflected borders: 0 = equal, 1 = opposite. (B, C, H, W)"""
-    stacked = torch.cat([a, b, a * a, b * b, a * b], 1)
-    mean_a, mean_b, aa, bb, ab = F.avg_pool2d(F.pad(stacked, (1, 1, 1, 1), "reflect"), 3, 1).chunk(5, 1)
+def _local_means(images: Tensor) -> Tensor:
+    """Means over 3x3 windows with reflected borders."""
+    return F.avg_pool2d(F.pad(images, (1, 1, 1, 1), "reflect"), 3, 1)
+
+
+def ssim_error(images: Tensor, target: Tensor) -> Tensor:
+    """(1 - SSIM) / 2 over 3x3 windows with reflected borders: 0 = equal, 1 = opposite.
+
+    Args:
+        images: B n of them, n for each target in turn, so that what only depends on the target is found once.
+            (B n, C, H, W)
+        target: (B, C, H, W)
+    Returns:
+        (B n, C, H, W)
+    """
+    count = len(images) // len(target)
+    mean_b, bb = _local_means(torch.cat([target, target * target], 1)).repeat_interleave(count, 0).chunk(2, 1)
+    products = images * target.repeat_interleave(count, 0)
+    mean_a, aa, ab = _local_means(torch.cat([images, images * images, products], 1)).chunk(3, 1)
     product, squares = mean_a * mean_b, mean_a**2 + mean_b**2
     similarity = (2 * product + C1) * (2 * (ab - product) + C2) / ((squares + C1) * (aa + bb - squares + C2))
     return ((1 - similarity) / 2).clamp(0, 1)
 
 
-def photometric_error(a: Tensor, b: Tensor, ssim_weight: float) -> Tensor:
-    """ssim_weight * SSIM error + (1 - ssim_weight) * L1, mean over colours. (B, C, H, W) in 0..1 -> (B, H, W)"""
-    return (ssim_weight * ssim_error(a, b) + (1 - ssim_weight) * (a - b).abs()).mean(1)
+def photometric_error(images: Tensor, target: Tensor, ssim_weight: float) -> Tensor:
+    """ssim_weight * SSIM error + (1 - ssim_weight) * L1, mean over colours, of n pictures for each target.
+
+    (B n, C, H, W) and (B, C, H, W), in 0..1 -> (B n, H, W)
+    """
+    difference = (images - target.repeat_interleave(len(images) // len(target), 0)).abs()
+    return (ssim_weight * ssim_error(images, target) + (1 - ssim_weight) * difference).mean(1)
 
 
 def smoothness(inverse_depth: Tensor, images: Tensor) -> Tensor:
@@ -56,38 +75,38 @@ def reproject(sources: Tensor, inverse_depth: Tensor, intrinsics: Tensor, source
 
 
 def compare_views(
-    images: Tensor, inverse_depth: Tensor, intrinsics: Tensor, poses: Tensor, ssim_weight: float
+    sources: Tensor, target: Tensor, inverse_depth: Tensor, intrinsics: Tensor, poses: Tensor, ssim_weight: float
 ) -> Tensor:
-    """Photometric error of both neighbours, warped into the middle frame, against it.
+    """Photometric error of each source view, warped into the target view, against it.
 
     Args:
-        images: earlier, middle, later. (B, 3, 3, H, W)
-        inverse_depth: of the middle frame. (B, H, W)
+        sources: n views of each target: its neighbours in time, and with stereo the right image. (B, n, 3, H, W)
+        target: (B, 3, H, W)
+        inverse_depth: of the target. (B, H, W)
         intrinsics: (B, 3, 3)
-        poses: earlier_from_middle, later_from_middle. (B, 2, 4, 4)
+        poses: source_from_target. (B, n, 4, 4)
     Returns:
-        (B, 2, H, W); the axis of length 2 is (earlier, later).
+        (B, n, H, W)
     """
-    sources, middle = images[:, ::2].flatten(0, 1), images[:, 1].repeat_interleave(2, 0)  # (2 B, 3, H, W)
-    maps, matrices = inverse_depth.repeat_interleave(2, 0), intrinsics.repeat_interleave(2, 0)
-    warped = reproject(sources, maps, matrices, poses.flatten(0, 1))
-    return photometric_error(warped, middle, ssim_weight).unflatten(0, (-1, 2))
+    count = sources.shape[1]
+    maps, matrices = inverse_depth.repeat_interleave(count, 0), intrinsics.repeat_interleave(count, 0)
+    warped = reproject(sources.flatten(0, 1), maps, matrices, poses.flatten(0, 1))
+    return photometric_error(warped, target, ssim_weight).unflatten(0, (-1, count))
 
 
-def compare_still(images: Tensor, ssim_weight: float) -> Tensor:
-    """The same error without warping: what a camera at rest would see. (B, 3, 3, H, W) -> (B, 2, H, W)"""
-    sources, middle = images[:, ::2].flatten(0, 1), images[:, 1].repeat_interleave(2, 0)
-    return photometric_error(sources, middle, ssim_weight).unflatten(0, (-1, 2))
+def compare_still(sources: Tensor, target: Tensor, ssim_weight: float) -> Tensor:
+    """The same error without warping: what a camera at rest would see. (B, n, 3, H, W) -> (B, n, H, W)"""
+    return photometric_error(sources.flatten(0, 1), target, ssim_weight).unflatten(0, (-1, sources.shape[1]))
 
 
 def minimum_reprojection(warped: Tensor, still: Tensor, auto_mask: bool = True) -> tuple[Tensor, Tensor]:
-    """The smaller error of the two neighbours, where warping explains more than standing still does.
+    """The smallest error of the source views, where warping explains more than standing still does.
 
-    The minimum forgives what one neighbour cannot see. The mask leaves out what does not move in the image: cars
+    The minimum forgives what one view cannot see. The mask leaves out what does not move in the image: cars
     that drive along, a halt, flat colour. Ties go to standing still (Monodepth2 breaks them by noise of 1e-5).
 
     Args:
-        warped, still: from `compare_views`, `compare_still`. (B, 2, H, W)
+        warped, still: from `compare_views`, `compare_still`. (B, n, H, W)
     Returns:
         Error and mask of the pixels that teach, (B, H, W) each; a masked pixel holds a constant, without gradient.
     """

@@ -1,7 +1,7 @@
-"""Depth and pose networks of Monodepth2, at the width of their encoder.
+"""Depth and pose networks of Monodepth2, at the width of their encoder; `small` has those for a CPU.
 
-Source: facts/baselines.md sec. 1 (Godard et al. 2019, sec. 3 and appendix). Ours: random start, the "small" encoder,
-and a larger factor on the pose output: 0.01 is slow to learn anything from random weights.
+Source: facts/baselines.md sec. 1 (Godard et al. 2019, sec. 3 and appendix). Ours: random start, what the pose network
+sees of shifts, its start, and a focal length that it may learn.
 """
 
 from typing import Any
@@ -12,34 +12,35 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-MEAN, STD = 0.45, 0.225  # of all channels, Monodepth2
-SMALL = (16, 32, 64, 96, 128)  # channels at strides 2 to 32
-SHIFT = 4  # pixels of the halved frame that a patch is looked for, each way
-SHARPNESS = 8.0  # of the softmax over shifts
+from .small import (
+    MEAN,
+    SHIFTS,
+    STD,
+    SmallDepthNetwork,
+    SmallPoseNetwork,
+    build_motion_head,
+    match_shifts,
+    read_motion,
+)
+
 START_LOGIT = -1.0  # of inverse depth in its range, before anything is learned
-START_MOTION = 0.1  # scene units a frame, forward, before anything is learned
 
 
-def convolve(inputs: int, outputs: int, stride: int = 1) -> nn.Conv2d:
+def convolve(inputs: int, outputs: int) -> nn.Conv2d:
     """3x3 convolution with reflected borders."""
-    return nn.Conv2d(inputs, outputs, 3, stride, padding=1, padding_mode="reflect")
+    return nn.Conv2d(inputs, outputs, 3, padding=1, padding_mode="reflect")
 
 
 class Encoder(nn.Module):
     """Image -> features at strides 2, 4, 8, 16, 32; `channels` has their widths.
 
     Args:
-        name: small, or a torchvision ResNet (random start).
+        name: a torchvision ResNet (random start).
         images: images that enter side by side, in channels: 1 for depth, 2 for pose.
     """
 
     def __init__(self, name: str, images: int = 1) -> None:
         super().__init__()
-        if name == "small":
-            self.channels: tuple[int, ...] = SMALL
-            pairs = zip((3 * images, *SMALL[:-1]), SMALL)
-            self.levels = nn.ModuleList(self._level(i, o) for i, o in pairs)
-            return
         trunk = getattr(torchvision.models, name)(weights=None)
         if images > 1:  # the first convolution repeated, so that the sum of its responses keeps its size
             first = nn.Conv2d(3 * images, 64, 7, 2, 3, bias=False)
@@ -49,14 +50,7 @@ class Encoder(nn.Module):
         layers = [nn.Sequential(trunk.maxpool, trunk.layer1), trunk.layer2, trunk.layer3, trunk.layer4]
         self.levels = nn.ModuleList([stem, *layers])
         wide = 4 if name == "resnet50" else 1
-        self.channels = (64, 64 * wide, 128 * wide, 256 * wide, 512 * wide)
-
-    @staticmethod
-    def _level(inputs: int, outputs: int) -> nn.Sequential:
-        half = [nn.Conv2d(inputs, outputs, 3, 2, 1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU()]
-        return nn.Sequential(
-            *half, nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU()
-        )
+        self.channels: tuple[int, ...] = (64, 64 * wide, 128 * wide, 256 * wide, 512 * wide)
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """(B, 3 or 6, H, W) in 0..1 -> five feature maps, fine to coarse."""
@@ -101,47 +95,26 @@ class DepthNetwork(nn.Module):
 
 
 class PoseNetwork(nn.Module):
-    """Two frames in order of time -> how the camera moved between them.
+    """Two frames in order of time -> how the camera moved between them; see `SmallPoseNetwork` for what it gives.
 
     As in Monodepth2, but for two things that let it learn from nothing within minutes: it also sees how well each
     patch of the earlier frame matches the later one at every small shift, and it starts out driving forward.
     """
 
-    def __init__(self, encoder: str, scale: float) -> None:
+    def __init__(self, encoder: str, scale: float, learn_focal: bool) -> None:
         super().__init__()
         self.encoder, self.scale = Encoder(encoder, images=2), scale
-        self.match = nn.Conv2d((2 * SHIFT + 1) ** 2, self.encoder.channels[1], 3, 2, 1)
-        top = self.encoder.channels[-1]
-        width = min(256, top)
-        middle = [nn.Conv2d(width, width, 3, 1, 1), nn.ReLU(), nn.Conv2d(width, width, 3, 1, 1), nn.ReLU()]
-        self.head = nn.Sequential(nn.Conv2d(top, width, 1), nn.ReLU(), *middle, nn.Conv2d(width, 6, 1))
-        nn.init.constant_(self.head[-1].bias[5:], -START_MOTION / scale)
+        self.match = nn.Conv2d(SHIFTS, self.encoder.channels[1], 3, 1, 1)
+        self.head = build_motion_head(self.encoder.channels[-1], 256, scale, learn_focal)
 
-    def forward(self, earlier: Tensor, later: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, 3, H, W) twice -> axis-angle (radians), translation (scene units) of later_from_earlier, (B, 3) each."""
+    def forward(self, earlier: Tensor, later: Tensor) -> tuple[Tensor, ...]:
+        """As of `SmallPoseNetwork`."""
         x = (torch.cat([earlier, later], 1) - MEAN) / STD
         for number, level in enumerate(self.encoder.levels):
             x = level(x)
             if number == 1:
                 x = x + self.match(match_shifts(earlier, later))
-        return (self.scale * self.head(x).mean((2, 3))).split(3, dim=1)
-
-
-def match_shifts(earlier: Tensor, later: Tensor) -> Tensor:
-    """How well each patch of the earlier frame fits the later one at each shift of up to +-SHIFT pixels.
-
-    Both frames are halved and freed of local brightness first; patches are 5 x 5 pixels of the halved frame.
-
-    Returns:
-        Softmax over shifts of the negative mean absolute difference, relative to its mean over shifts, shifts in
-        rows of the window. (B, (2 SHIFT + 1)^2, H / 2, W / 2)
-    """
-    both = F.avg_pool2d(torch.cat([earlier, later]).mean(1, keepdim=True), 2)
-    flat = both - F.avg_pool2d(both, 9, 1, 4, count_include_pad=False)
-    a, b = flat.chunk(2)
-    window = F.unfold(b, 2 * SHIFT + 1, padding=SHIFT).unflatten(2, b.shape[2:])
-    cost = F.avg_pool2d((window - a).abs(), 5, 1, 2, count_include_pad=False)
-    return torch.softmax(-SHARPNESS * cost / (cost.mean(1, keepdim=True) + 1e-4), 1) * cost.shape[1]
+        return read_motion(self.head(x), self.scale)
 
 
 class DepthNetworks(nn.Module):
@@ -149,11 +122,16 @@ class DepthNetworks(nn.Module):
 
     def __init__(self, params: Any) -> None:
         super().__init__()
-        self.depth = DepthNetwork(params.encoder, params.min_depth, params.max_depth, params.scales)
-        self.pose = PoseNetwork(params.encoder, params.pose_scale)
+        learn_focal, reach = params.learn_intrinsics != "no", (params.min_depth, params.max_depth, params.scales)
+        if params.encoder == "small":
+            self.depth: nn.Module = SmallDepthNetwork(*reach)
+            self.pose: nn.Module = SmallPoseNetwork(params.pose_scale, learn_focal)
+        else:
+            self.depth = DepthNetwork(params.encoder, *reach)
+            self.pose = PoseNetwork(params.encoder, params.pose_scale, learn_focal)
 
 
-def load_depth_network(artifact: Any) -> DepthNetwork:
+def load_depth_network(artifact: Any) -> nn.Module:
     """The trained depth network of an `Artifact` of 01, in evaluation mode, on the CPU."""
     network = build_networks(artifact.params).depth
     network.load_state_dict(load_file(artifact.path("depth.safetensors")))

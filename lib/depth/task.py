@@ -1,7 +1,6 @@
-"""What is trained on: triplets of frames, and the loss over them."""
+"""The loss over triplets of frames, and what trained networks say of a frame, a pair, a triplet."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
 
@@ -11,110 +10,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .. import camera
-from ..data import Frame, open_dataset
-from ..data.prepared import FrameImages, gather_images
-from ..parallel import numpy_generator
+from .alignment import refine_poses
 from .losses import compare_still, compare_views, minimum_reprojection, smoothness
 from .networks import DepthNetworks, build_networks
+from .triplets import Triplets, TripletSampler
 
-GRAY = np.full((3, 3), 1 / 3)
-YIQ = np.array([[0.299, 0.587, 0.114], [0.596, -0.274, -0.322], [0.211, -0.523, 0.312]])  # hue turns its last two axes
-
-
-@dataclass(frozen=True)
-class Triplets:
-    """Frames, in memory or read when asked for, and which three belong together.
-
-    images: (N, H, W, 3) uint8
-    members: rows of `images`: earlier, middle, later. (M, 3) int
-    intrinsics: of each triplet, in pixels of `images`. (M, 3, 3) float32
-    """
-
-    images: np.ndarray | FrameImages
-    members: np.ndarray
-    intrinsics: np.ndarray
-
-    def __len__(self) -> int:
-        return len(self.members)
-
-
-def intrinsics_of(frame: Frame, params: Any) -> np.ndarray:
-    """The frame's calibration or, without one, that of `params.field_of_view`. (3, 3) float64"""
-    if frame.intrinsics is not None:
-        return frame.intrinsics
-    degrees = params.field_of_view or camera.UNKNOWN
-    return camera.intrinsics_from_field_of_view(degrees, params.height, params.width).numpy()
-
-
-def read_triplets(params: Any, names: tuple[str, ...] = ()) -> Triplets:
-    """All triplets t - frame_step, t, t + frame_step of the clips that depth is learned from.
-
-    Args:
-        names: DATASET = its train split, DATASET:CLIP = that whole clip; empty = `params.clips`.
-    Raises:
-        ValueError: no clip is long enough for one triplet.
-    """
-    step, count, parts, members, matrices = params.frame_step, 0, [], [], []
-    for name in names or params.clips:
-        dataset = open_dataset(params, name)
-        for clip in dataset.clips("" if ":" in name else "train", shortest=2 * step + 1):
-            middles = np.arange(step, len(clip) - step)
-            members += [(count + t - step, count + t, count + t + step) for t in middles]
-            matrices += [intrinsics_of(clip[t], params) for t in middles]
-            parts.append((dataset, clip))
-            count += len(clip)
-    if not members:
-        raise ValueError(
-            f"none of the clips {list(names or params.clips)} has {2 * step + 1} frames: "
-            "name longer videos in `clips` or make frame_step smaller"
-        )
-    return Triplets(gather_images(parts, params.workers), np.array(members), np.stack(matrices).astype(np.float32))
-
-
-def street_like(params: Any, intrinsics: np.ndarray) -> Any:
-    """Parameters of generated streets seen by a camera of this focal length in pixels; height as in `params`."""
-    degrees = camera.field_of_view_of(intrinsics, params.width)
-    return replace(params, dataset="street", clips=("street",), field_of_view=degrees, frame_step=1)
-
-
-def draw_color_change(rng: np.random.Generator) -> tuple[np.ndarray, float]:
-    """Brightness, contrast, saturation in 0.8..1.2 and hue in +-0.1 turns, as one linear map of RGB.
-
-    Returns:
-        (3, 3) matrix to multiply colours with, and the share of the mean colour that contrast adds.
-    """
-    brightness, contrast, saturation = rng.uniform(0.8, 1.2, 3)
-    turn = 2 * np.pi * rng.uniform(-0.1, 0.1)
-    turned = np.array([[1, 0, 0], [0, np.cos(turn), -np.sin(turn)], [0, np.sin(turn), np.cos(turn)]])
-    hue = np.linalg.inv(YIQ) @ turned @ YIQ
-    return brightness * contrast * (saturation * hue + (1 - saturation) * GRAY), brightness * (1 - contrast)
-
-
-class TripletSampler:
-    """step -> batch, a function of (seed, step) alone; every epoch sees each triplet once, in a new order."""
-
-    def __init__(self, params: Any, triplets: Triplets) -> None:
-        self.params, self.triplets = params, triplets
-
-    def __call__(self, step: int) -> dict[str, Tensor]:
-        """`images` (B, 3, 3, H, W) in 0..1: earlier, middle, later; `inputs`: the same with changed colours, which the
-        networks see; `intrinsics` (B, 3, 3)."""
-        params, triplets, size = self.params, self.triplets, len(self.triplets)
-        places = step * params.batch + np.arange(params.batch)
-        orders = {e: numpy_generator(params.seed, 0, e).permutation(size) for e in np.unique(places // size)}
-        chosen = [orders[p // size][p % size] for p in places]
-        rng = numpy_generator(params.seed, 1, step)
-        images = torch.from_numpy(triplets.images[triplets.members[chosen]]).permute(0, 1, 4, 2, 3).float() / 255
-        intrinsics = torch.from_numpy(triplets.intrinsics[chosen])
-        mirrored = torch.from_numpy(rng.random(len(chosen)) < params.flip_probability)
-        images[mirrored] = images[mirrored].flip(-1)
-        intrinsics[mirrored, 0, 2] = images.shape[-1] - 1 - intrinsics[mirrored, 0, 2]
-        inputs = images.clone()
-        for b in np.flatnonzero(rng.random(len(chosen)) < params.jitter_probability):
-            matrix, share = draw_color_change(rng)
-            mixed = torch.einsum("ij,tjhw->tihw", torch.from_numpy(matrix).float(), images[b])
-            inputs[b] = (mixed + share * images[b].mean()).clamp(0, 1)
-        return {"images": images, "inputs": inputs, "intrinsics": intrinsics}
+ALIGN_WEIGHT = torch.tensor([[10.0, 10.0, 10.0, 1.0]] * 4)  # a thousandth of a radian as a hundredth of a unit
 
 
 class DepthTask:
@@ -135,28 +36,85 @@ class DepthTask:
         """Mean over scales of minimum-reprojection error + smoothness / 2^scale.
 
         Returns:
-            Scalar, and numbers to log: share of pixels that teach, length of the predicted motion in scene units.
+            Scalar, and numbers to log: share of pixels that teach, length of the predicted motion in scene units; if
+            it is learned, the mean focal length in pixels.
         """
-        poses, maps = predict_poses(self.networks, batch["inputs"]), self.networks.depth(batch["inputs"][:, 1])
+        poses, focal = predict_views(self.networks, batch["inputs"])
+        maps = self.networks.depth(batch["inputs"][:, 1])
         with torch.autocast(poses.device.type, enabled=False):  # geometry in half precision is off by pixels
-            return self._compare(batch, poses, [m.float() for m in maps], self.pooling(step))
+            numbers = {"motion": poses[:, :2, :3, 3].norm(dim=-1).mean().detach()}
+            if focal.numel():
+                focal = average_parts(focal, batch["part"]) * batch["learned"]
+                batch = batch | {"intrinsics": scale_focal(batch["intrinsics"], focal)}
+                numbers["focal_length"] = batch["intrinsics"][:, 0, 0].mean().detach()
+            maps, off = [m.float() for m in maps], 0.0
+            if self.params.align:
+                found, views, target = poses, batch["images"][:, ::2], batch["images"][:, 1]
+                near, lens = maps[0].detach()[:, 0], batch["intrinsics"].detach()
+                poses = refine_poses(views, target, near, lens, found.detach(), batch.get("bonnet"))
+                off = ((found - poses).abs() * ALIGN_WEIGHT.to(poses)).sum((2, 3)).mean()
+            masked = self.params.auto_mask and step >= self.params.mask_from * self.steps
+            loss, teaching = self._compare(batch, poses, maps, self.pooling(step), masked)
+        return loss + off, {"teaching": teaching, "loss": loss.detach()} | numbers
 
     def _compare(
-        self, batch: dict[str, Tensor], poses: Tensor, maps: list[Tensor], cell: int
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        params, images = self.params, batch["images"]
-        size = tuple(side // cell for side in images.shape[-2:])
-        small = F.avg_pool2d(images.flatten(0, 1), cell).unflatten(0, images.shape[:2])
-        intrinsics = camera.resize_intrinsics(batch["intrinsics"], images.shape[-2:], size)
-        still, total, taught = compare_still(small, params.ssim_weight), images.new_zeros(()), []
+        self, batch: dict[str, Tensor], poses: Tensor, maps: list[Tensor], cell: int, masked: bool
+    ) -> tuple[Tensor, Tensor]:
+        params, middle = self.params, batch["images"][:, 1]
+        sources, poses = list_sources(batch, poses)
+        size = tuple(side // cell for side in middle.shape[-2:])
+        both = resize(torch.cat([middle, sources.flatten(0, 1)]), size)
+        target, sources = both[: len(middle)], both[len(middle) :].unflatten(0, sources.shape[:2])
+        intrinsics = camera.resize_intrinsics(batch["intrinsics"], middle.shape[-2:], size)
+        blind = find_blind(batch, sources)
+        with torch.no_grad():
+            still, total, taught = compare_still(sources, target, params.ssim_weight) + blind, 0.0, []
         for scale, inverse_depth in enumerate(maps):
-            warped = compare_views(small, resize(inverse_depth, size)[:, 0], intrinsics, poses, params.ssim_weight)
-            error, teaches = minimum_reprojection(warped, still, params.auto_mask)
-            colors = resize(images[:, 1], inverse_depth.shape[-2:])
+            full = resize(inverse_depth, size)[:, 0]
+            warped = compare_views(sources, target, full, intrinsics, poses, params.ssim_weight) + blind
+            error, teaches = minimum_reprojection(warped, still, masked)
+            if "bonnet" in batch:
+                bonnet = resize(batch["bonnet"][:, None].float(), size)[:, 0] > 0
+                error, teaches = error.masked_fill(bonnet, 0), teaches & ~bonnet
+            colors = resize(middle, inverse_depth.shape[-2:])
             total = total + error.mean() + params.smoothness / 2**scale * smoothness(inverse_depth, colors)
             taught.append(teaches.float().mean())
-        motion = poses[:, :, :3, 3].norm(dim=-1).mean().detach()
-        return total / len(maps), {"teaching": taught[0], "motion": motion}
+        return total / len(maps), taught[0]
+
+
+def list_sources(batch: dict[str, Tensor], poses: Tensor) -> tuple[Tensor, Tensor]:
+    """The views a middle frame is rebuilt from, and source_from_target: both neighbours and, with stereo, the right.
+
+    Returns:
+        (B, n, 3, H, W), (B, n, 4, 4)
+    """
+    sources = batch["images"][:, ::2]
+    if "right" not in batch:
+        return sources, poses
+    right_from_left = torch.eye(4).to(poses).repeat(len(poses), 1, 1)
+    right_from_left[:, 0, 3] = -batch["shift"]
+    return torch.cat([sources, batch["right"][:, None]], 1), torch.cat([poses, right_from_left[:, None]], 1)
+
+
+def find_blind(batch: dict[str, Tensor], sources: Tensor) -> Tensor:
+    """Added to the errors: infinity for right images that are not there, else 0. (B, n, 1, 1)"""
+    blind = sources.new_zeros(*sources.shape[:2], 1, 1)
+    if "right" in batch:
+        blind[batch["shift"] == 0, 2] = torch.inf
+    return blind
+
+
+def average_parts(values: Tensor, part: Tensor) -> Tensor:
+    """The mean over all of a batch that are from the same video: they share one camera. (B, 2), (B,) -> (B,)"""
+    same = (part[:, None] == part).to(values)
+    return (same / same.sum(1, keepdim=True)) @ values.mean(1)
+
+
+def scale_focal(intrinsics: Tensor, log_factor: Tensor) -> Tensor:
+    """Intrinsics with both focal lengths times exp(log_factor). (B, 3, 3), (B,)"""
+    factor = torch.ones_like(intrinsics)
+    factor[:, 0, 0] = factor[:, 1, 1] = log_factor.exp()
+    return intrinsics * factor
 
 
 def resize(maps: Tensor, size: tuple[int, int]) -> Tensor:
@@ -168,20 +126,22 @@ def resize(maps: Tensor, size: tuple[int, int]) -> Tensor:
     return F.interpolate(maps, size=tuple(size), mode="bilinear", align_corners=False)
 
 
-def predict_poses(networks: DepthNetworks, images: Tensor) -> Tensor:
+def predict_views(networks: DepthNetworks, images: Tensor) -> tuple[Tensor, Tensor]:
     """Motion to both neighbours; the network always sees (earlier, later), so one of the two is inverted.
 
     Args:
         images: earlier, middle, later. (B, 3, 3, H, W)
     Returns:
-        earlier_from_middle, later_from_middle. (B, 2, 4, 4)
+        earlier_from_middle, later_from_middle, (B, 2, 4, 4), and the logarithm of what each pair makes of the focal
+        length, (B, 2), or (B, 0) if it is not learned.
     """
     earlier, middle, later = images.unbind(1)
-    angle, translation = networks.pose(torch.cat([earlier, middle]), torch.cat([middle, later]))
+    angle, translation, focal = networks.pose(torch.cat([earlier, middle]), torch.cat([middle, later]))
     with torch.autocast(images.device.type, enabled=False):
         forward = camera.rigid_transform(angle.float(), translation.float())
         middle_from_earlier, later_from_middle = forward.chunk(2)
-        return torch.stack([camera.invert_rigid(middle_from_earlier), later_from_middle], 1)
+        poses = torch.stack([camera.invert_rigid(middle_from_earlier), later_from_middle], 1)
+        return poses, torch.cat(focal.float().chunk(2), 1)
 
 
 def to_tensor(images: np.ndarray, like: Tensor) -> Tensor:
@@ -205,35 +165,44 @@ def predict_inverse_depth(networks: DepthNetworks | nn.Module, images: np.ndarra
 
 
 @torch.no_grad()
-def predict_motion(networks: DepthNetworks, images: Iterable[np.ndarray], batch: int = 16) -> np.ndarray:
+def predict_motion(
+    networks: DepthNetworks, images: Iterable[np.ndarray], batch: int = 16
+) -> tuple[np.ndarray, np.ndarray]:
     """later_from_earlier of each pair of frames that follow one another; of a long clip, only `batch` are held.
 
     Args:
         images: T frames, (H, W, 3) uint8 each.
     Returns:
-        (T - 1, 4, 4) float64
+        (T - 1, 4, 4) float64; and what each pair makes of the assumed focal length, a factor, (T - 1,), or (0,) if
+        it was not learned.
     """
-    images, like, parts = iter(images), next(networks.parameters()), []
+    images, like, parts, factors = iter(images), next(networks.parameters()), [], []
     before = list(islice(images, 1))
     while more := list(islice(images, batch)):
         frames = to_tensor(np.stack(before + more), like)
-        parts.append(camera.rigid_transform(*networks.eval().pose(frames[:-1], frames[1:])).double().cpu())
+        angle, translation, focal = networks.eval().pose(frames[:-1], frames[1:])
+        parts.append(camera.rigid_transform(angle, translation).double().cpu())
+        factors.append(focal.flatten().exp().double().cpu())
         before = more[-1:]
-    return torch.cat(parts).numpy() if parts else np.zeros((0, 4, 4))
+    if not parts:
+        return np.zeros((0, 4, 4)), np.zeros(0)
+    return torch.cat(parts).numpy(), torch.cat(factors).numpy()
 
 
 @torch.no_grad()
 def explain_triplet(
     networks: DepthNetworks, images: np.ndarray, intrinsics: np.ndarray, params: Any
-) -> tuple[Any, ...]:
+) -> tuple[np.ndarray, np.ndarray]:
     """What the loss makes of one triplet. (3, H, W, 3) uint8, (3, 3)
 
     Returns:
         Photometric errors of the warped neighbours, (2, H, W), and which pixels teach, (H, W) bool.
     """
     frames = to_tensor(images, next(networks.parameters()))[None]
-    poses, maps = predict_poses(networks.eval(), frames), networks.depth(frames[:, 1])[0][:, 0]
+    poses, focal = predict_views(networks.eval(), frames)
     matrix = torch.from_numpy(intrinsics).to(frames)[None]
-    warped = compare_views(frames, maps, matrix, poses, params.ssim_weight)
-    teaches = minimum_reprojection(warped, compare_still(frames, params.ssim_weight), params.auto_mask)[1]
+    matrix = scale_focal(matrix, focal.mean(1)) if focal.numel() else matrix
+    sources, target = frames[:, ::2], frames[:, 1]
+    warped = compare_views(sources, target, networks.depth(target)[0][:, 0], matrix, poses, params.ssim_weight)
+    teaches = minimum_reprojection(warped, compare_still(sources, target, params.ssim_weight), params.auto_mask)[1]
     return warped[0].cpu().numpy(), teaches[0].cpu().numpy()

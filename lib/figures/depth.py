@@ -7,6 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from ..data import Dataset, Frame
+from ..depth import scale_to, select_valid
 from . import WIDTH, color_depth, color_labels, color_regions, image_grid, image_row, new_figure, show_image
 
 BLUE, ORANGE, GREY = "#0072b2", "#d55e00", "#999999"
@@ -17,6 +18,13 @@ NARROW = 8.0  # inches, of figures that hold photographs
 def invert_depth(depth: np.ndarray) -> np.ndarray:
     """Inverse depth of a true map for `color_depth`: sky is barely above 0, no value is 0. (H, W)"""
     return np.divide(1, np.minimum(depth, 1e4), out=np.zeros_like(depth), where=depth > 0)
+
+
+def to_depth(inverse_depth: np.ndarray, true: np.ndarray | None, metric: bool) -> np.ndarray:
+    """Depth to look at, 0 = no value: in metres where truth scales it or it is metric, else in its own unit. (H, W)"""
+    if true is not None and (select_valid(true) & (inverse_depth > 0)).any():
+        return scale_to(true, inverse_depth, select_valid(true), metric)
+    return np.divide(1, inverse_depth, out=np.zeros_like(inverse_depth), where=inverse_depth > 0)
 
 
 def _shade(values: np.ndarray, largest: float) -> np.ndarray:
@@ -54,6 +62,25 @@ def draw_masks(image: np.ndarray, warped: np.ndarray, teaches: np.ndarray) -> Fi
     return image_row([image, colors[warped.argmin(0)], dark], titles, NARROW)
 
 
+def draw_minimum(image: np.ndarray, errors: np.ndarray, teaches: np.ndarray) -> Figure:
+    """What the two neighbours miss, their mean, their minimum, and what teaches. (H, W, 3), (2, H, W), (H, W)"""
+    maps = [*errors, errors.mean(0), errors.min(0)]
+    dark = np.where(teaches[..., None], image, image // 6 + np.array([90, 0, 0], np.uint8))
+    titles = ["error, from t-1", "error, from t+1", "mean", "minimum", "mask (red)"]
+    return image_row([*(_shade(m, 0.5) for m in maps), dark], titles, NARROW)
+
+
+def draw_focal(factors: np.ndarray, misses: dict[str, np.ndarray]) -> Figure:
+    """By how many pixels the best motion misses, over the focal length that is assumed; one curve a drive."""
+    figure = new_figure(WIDTH, 2.4)
+    axes = figure.subplots()
+    for (name, values), color, mark in zip(misses.items(), (GREY, BLUE, ORANGE), ("s", "o", "^")):
+        axes.plot(100 * (np.asarray(factors) - 1), values, mark + "-", ms=4, color=color, label=name)
+    axes.set(xlabel="assumed focal length, % off", ylabel="pixels missed", title="What could teach the focal length")
+    axes.legend(frameon=False)
+    return figure
+
+
 def draw_search(
     images: Sequence[np.ndarray], pixel: tuple[int, int], places: np.ndarray, depths: np.ndarray,
     errors: np.ndarray, predicted: float,
@@ -84,16 +111,49 @@ def draw_depth(images: Any, inverse_depths: Any, true: Sequence[np.ndarray | Non
         row = [image, color_depth(inverse_depth), blank, blank]
         if depth is not None:
             error = np.divide(
-                np.abs(metres - depth), depth, out=np.zeros_like(metres), where=(depth > 0) & (depth < 80)
+                np.abs(metres - depth),
+                depth,
+                out=np.zeros_like(metres),
+                where=(depth > 0) & (depth < 80) & (metres > 0),
             )
             row = [
                 image,
-                color_depth(1 / metres, 1 / NEAREST),
+                color_depth(invert_depth(metres), 1 / NEAREST),
                 color_depth(invert_depth(depth), 1 / NEAREST),
                 _shade(error, 0.5),
             ]
         rows.append(row[: len(titles)])
     return image_grid(rows, titles, NARROW)
+
+
+def draw_failures(
+    images: Sequence[np.ndarray], inverse_depths: Sequence[np.ndarray], true: Sequence[np.ndarray],
+    errors: Sequence[np.ndarray], titles: Sequence[str],
+) -> Figure:  # fmt: skip
+    """The worst frames, one a row below its title, see `depth.find_failures`.
+
+    Args:
+        images: (H, W, 3) uint8 each.
+        inverse_depths: predicted, in 1 / metre; 0 = no value. (H, W) each
+        true: in metres; 0 = no value, inf = sky. (H, W) each
+        errors: relative; white = half of the depth or more. (H, W) each
+        titles: one a frame.
+    Raises:
+        ValueError: no frame.
+    """
+    if not len(images):
+        raise ValueError("there is no frame to show: none of the frames has both true and predicted depth")
+    height, wide = images[0].shape[:2]
+    rows = [NARROW / 4 * height / wide + (0.5 if i == 0 else 0.25) for i in range(len(images))]  # names over the first
+    figure, names = new_figure(NARROW, sum(rows)), ["frame", "predicted depth", "true depth", "error (white: > 50 %)"]
+    parts = figure.subfigures(len(images), 1, squeeze=False, height_ratios=rows)[:, 0]
+    for part, title, *maps in zip(parts, titles, images, inverse_depths, true, errors):
+        image, inverse_depth, depth, error = maps
+        predicted, seen = color_depth(inverse_depth, 1 / NEAREST), color_depth(invert_depth(depth), 1 / NEAREST)
+        part.suptitle(title, fontsize=10, x=0.01, ha="left")
+        for axes, picture, name in zip(part.subplots(1, 4), (image, predicted, seen, _shade(error, 0.5)), names):
+            show_image(axes, picture, name if part is parts[0] else "")
+    return figure
 
 
 def draw_points(points: np.ndarray, image: np.ndarray, reach: float) -> Figure:
@@ -109,24 +169,30 @@ def draw_points(points: np.ndarray, image: np.ndarray, reach: float) -> Figure:
     return figure
 
 
-def draw_tracks(true: np.ndarray, driven: np.ndarray) -> Figure:
+def draw_tracks(true: np.ndarray, driven: np.ndarray, title: str) -> Figure:
     """Camera centres from above, metres; `driven` already aligned. (T, 3) each"""
-    figure = new_figure(WIDTH, 2.0)
-    axes = figure.subplots()
+    wide = np.ptp(true[:, 0]) > 0.1 * np.ptp(true[:, 2])  # the road turns: show its shape
+    figure = new_figure(WIDTH, 4.0 if wide else 2.0)
+    axes, few = figure.subplots(), len(true) <= 40
     for track, name, color, mark in ((true, "true", GREY, "o-"), (driven, "from the pose network", ORANGE, ".--")):
-        axes.plot(track[:, 2], track[:, 0], mark, color=color, label=name)
-    axes.set(xlabel="z, metres", ylabel="x, metres", title="The drive from above, one mark a frame")
-    middle, half = true[:, 0].mean(), max(np.abs(true[:, 0] - true[:, 0].mean()).max() * 1.2, 1.5)
-    axes.set_ylim(middle + half, middle - half)
+        axes.plot(track[:, 2], track[:, 0], mark if few else mark[1:], color=color, label=name)
+    axes.set(xlabel="z, metres", ylabel="x, metres", title=title)
+    if wide:
+        axes.set_aspect("equal")
+        axes.invert_yaxis()
+    else:
+        middle, half = true[:, 0].mean(), max(np.abs(true[:, 0] - true[:, 0].mean()).max() * 1.2, 1.5)
+        axes.set_ylim(middle + half, middle - half)
     axes.legend(frameon=False)
     return figure
 
 
 def draw_history(history: Any) -> Figure:
-    """Loss, share of pixels that teach, length of the predicted motion; means of 20 steps."""
-    figure = new_figure(WIDTH, 2.4)
+    """Loss, share of pixels that teach, predicted motion and, if learned, focal length; means of 20 steps."""
     titles = {"loss": "Loss", "teaching": "Share of pixels that teach", "motion": "Motion, scene units a frame"}
-    for axes, (name, title) in zip(figure.subplots(1, 3), titles.items()):
+    titles |= {"focal_length": "Focal length, pixels"} if "focal_length" in history.columns else {}
+    figure = new_figure(WIDTH, 2.4)
+    for axes, (name, title) in zip(figure.subplots(1, len(titles)), titles.items()):
         values = np.array(history.columns[name])
         width = min(20, len(values))
         axes.plot(

@@ -20,8 +20,10 @@ DATASETS = {
     "video": "video:Video",
 }
 """Name of a data set -> the module of `lib.data` and the class that read it."""
-PATHS = ("path", "maps")  # parameters that name a file or folder
+PATHS = ("path", "maps", "bonnet")  # parameters that name a file or folder
 ENCODERS = ("small", "resnet18", "resnet34", "resnet50")
+DEPTH_SOURCES = ("learned", "measured", "stereo", "constant", "shuffled")
+HUGGING_FACE = "hugging_face:"  # and a model's name, e.g. depth-anything/Depth-Anything-V2-Small-hf
 
 
 @dataclass(frozen=True)
@@ -52,16 +54,24 @@ class DepthParams:
     height: int = 64  # paper: 384 (Cityscapes and KITTI)
     width: int = 128  # paper: 768 (Cityscapes), 1280 (KITTI)
     keep_aspect: bool = False  # cut images to the shape of height x width, in place of stretching them (real data)
-    train_clips: int = 16  # street: clips to learn from
+    train_clips: int = 40  # street: clips to learn from
     val_clips: int = 12  # street: clips to name clusters on
     test_clips: int = 24  # street: clips to report on
-    frames_per_clip: int = 12  # street: frames of a training clip, at 10 Hz
+    frames_per_clip: int = 5  # street: frames of a training clip, at 10 Hz
     scored_frames_per_clip: int = 3  # street: frames of a validation or test clip
     split: str = "val"  # frames that the metrics are of: val, or test for a report
     field_of_view: float = 80.0  # degrees, horizontal; used where the video has no calibration; 0 = unknown: 70
     camera_height: float = 1.6  # metres above the road, of the generated streets
+    camera_swing: float = 0.0  # degrees a second that the camera of the generated streets turns left and right
     clips: tuple[str, ...] = ("street",)  # videos that depth is learned from: DATASET or DATASET:CLIP
     frame_step: int = 1  # frames between the members of a triplet
+    source: str = "learned"  # or measured, stereo, constant, shuffled, hugging_face:MODEL: depth from elsewhere
+    accept_noncommercial: bool = False  # hugging_face: also models whose licence forbids commercial use
+    stereo: bool = False  # learn from right images too, where there are any: depth in metres
+    learn_intrinsics: str = "no"  # the focal length: no, unknown (of clips without calibration), all (as a check)
+    find_bonnet: bool = False  # leave out of the loss what never changes at the bottom of the image
+    bonnet: str = ""  # an image of the same shape instead: what is not black is left out of the loss
+    min_change: float = 0.0  # of grey values, of 1, below which a triplet shows a camera at rest; 0.003 finds halts
     start_steps: int = 0  # steps on generated streets seen by a camera like the data's, before `clips`
     start_learning_rate: float = 1e-3  # of those steps
     steps: int = length(800)  # paper: 20 epochs
@@ -73,6 +83,8 @@ class DepthParams:
     min_depth: float = 0.5  # scene units (paper: 0.1)
     max_depth: float = 100.0  # scene units (paper: 100)
     pose_scale: float = 0.3  # factor on the pose network's output (paper: 0.01, from pre-trained weights)
+    mask_from: float = 0.7  # share of the training after which auto_mask begins (paper: 0)
+    align: bool = False  # refine the predicted motion by direct alignment, and learn it from that (paper: no)
     coarse_to_fine: bool = True  # pool the photometric loss 4x, 2x, 1x (paper: no)
     smoothness: float = 1e-3  # weight of the edge-aware smoothness (paper: 1e-3)
     ssim_weight: float = 0.85  # share of SSIM in the photometric error (paper: 0.85)
@@ -90,6 +102,12 @@ class DepthParams:
         check_choice(self, "map_kind", ("inverse_depth", "depth"))
         check_choice(self, "split", ("train", "val", "test"))
         check_choice(self, "encoder", ENCODERS)
+        check_choice(self, "learn_intrinsics", ("no", "unknown", "all"))
+        check(
+            self.source in DEPTH_SOURCES or (self.source.startswith(HUGGING_FACE) and self.source != HUGGING_FACE),
+            f"source must be {', '.join(DEPTH_SOURCES)} or {HUGGING_FACE}MODEL, not {self.source!r}",
+        )
+        check_fraction(self, "min_change", "mask_from")
         check(
             self.height % 32 == self.width % 32 == 0 and min(self.height, self.width) >= 64,
             f"height and width must be multiples of 32 from 64 on, not {self.height} x {self.width}",

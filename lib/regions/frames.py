@@ -43,10 +43,11 @@ class FrameGrouper:
     stage: Stage
 
     def intrinsics(self, frame: Frame) -> np.ndarray:
-        """The frame's calibration, or the field of view that notebook 01 assumed. (3, 3)"""
+        """The frame's calibration, or the field of view that notebook 01 learned or assumed. (3, 3)"""
         if frame.intrinsics is not None:
             return frame.intrinsics
-        return intrinsics_from_field_of_view(self.depth.params.field_of_view or UNKNOWN, *self.dataset.size).numpy()
+        degrees = self.depth.about.get("field_of_view") or self.depth.params.field_of_view or UNKNOWN
+        return intrinsics_from_field_of_view(degrees, *self.dataset.size).numpy()
 
     def inverse_depth(self, frame: Frame) -> np.ndarray:
         """What notebook 01 predicted, or the data set's own, as `params.depth` says; 0 = no value. (H, W) float32"""

@@ -1,4 +1,4 @@
-"""Depth from video: numbered definitions against slow transcriptions, laws of the loss, sampling, metrics, tracks."""
+"""Depth from video: numbered definitions against slow transcriptions, laws of the loss, sampling, pictures."""
 
 import math
 from dataclasses import replace
@@ -11,10 +11,13 @@ from matplotlib.figure import Figure
 from lib import camera, depth
 from lib.data import Dataset, Frame
 from lib.data.labels import STREET
+from lib.data.street import make_clip
+from lib.depth.alignment import refine_poses
+from lib.depth.focal import measure_focal_error
 from lib.depth.losses import smoothness, ssim_error
-from lib.depth.metrics import measure_depth
-from lib.depth.networks import match_shifts
-from lib.depth.task import draw_color_change
+from lib.depth.small import match_shifts
+from lib.depth.task import average_parts, find_blind, list_sources, scale_focal
+from lib.depth.triplets import draw_color_change
 from lib.figures import depth as pictures
 from lib.parallel import numpy_generator, torch_generator
 from lib.params import DepthParams
@@ -36,7 +39,8 @@ def triplets():
     members = np.arange(5)[:, None] + np.arange(3)
     matrix = K.copy()
     matrix[0, 2] += 3  # a principal point off the middle, which a flip must move
-    return depth.Triplets(images, members, np.repeat(matrix[None], 5, 0).astype(np.float32))
+    matrices = np.repeat(matrix[None], 5, 0).astype(np.float32)
+    return depth.Triplets(images, members, matrices, np.zeros(5, bool), np.zeros(5, int))
 
 
 @pytest.fixture(scope="module")
@@ -67,6 +71,12 @@ def slow_ssim(a, b):
 def test_ssim_equals_its_definition(rng):
     a, b = torch.rand(2, 1, 1, 6, 7, generator=rng, dtype=torch.float64)
     np.testing.assert_allclose(ssim_error(a, b)[0, 0], slow_ssim(a[0, 0], b[0, 0]), atol=1e-9)
+
+
+def test_several_pictures_share_a_target(rng):
+    pictures_, targets = torch.rand(6, 3, 7, 8, generator=rng), torch.rand(2, 3, 7, 8, generator=rng)
+    one_by_one = [ssim_error(pictures_[i : i + 1], targets[i // 3 : i // 3 + 1])[0] for i in range(6)]
+    torch.testing.assert_close(ssim_error(pictures_, targets), torch.stack(one_by_one))
 
 
 def test_photometric_error_is_zero_for_equal_pictures_and_mixes_both_terms(rng):
@@ -132,8 +142,9 @@ def test_outputs_have_their_shapes_and_range(encoder, rng):
     for scale, m in enumerate(networks.depth(images)):
         assert m.shape == (2, 1, SIZE[0] >> scale, SIZE[1] >> scale)
         assert 1 / PARAMS.max_depth <= m.min() <= m.max() <= 1 / PARAMS.min_depth
-    angle, translation = networks.pose(images, images)
+    angle, translation, focal = networks.pose(images, images)
     assert angle.shape == translation.shape == (2, 3)
+    assert focal.shape == (2, 0)
     assert (translation[:, 2] < 0).all(), "it starts out driving forward: points come nearer"
 
 
@@ -147,10 +158,10 @@ def test_weights_depend_on_the_seed_alone():
 
 def test_a_shifted_picture_matches_best_at_its_shift(rng):
     """Four pixels to the right and two up are (+2, -1) in the halved frame."""
-    from lib.depth.networks import SHIFT
+    from lib.depth.small import SHIFT
 
     earlier = torch.rand(1, 3, *SIZE, generator=rng)
-    best = match_shifts(earlier, earlier.roll((-2, 4), (2, 3)))[0, :, 6:-6, 6:-6].argmax(0)
+    best = match_shifts(earlier, earlier.roll((-2, 4), (2, 3)))[0, :, 3:-3, 3:-3].argmax(0)
     side = 2 * SHIFT + 1
     assert ((best // side - SHIFT == -1) & (best % side - SHIFT == 2)).float().mean() > 0.95
 
@@ -158,13 +169,15 @@ def test_a_shifted_picture_matches_best_at_its_shift(rng):
 def test_poses_of_both_neighbours_come_from_ordered_pairs(task, rng):
     images = torch.rand(2, 3, 3, *SIZE, generator=rng)
     networks = task.networks.eval()
-    poses = depth.predict_poses(networks, images)
-    middle_from_earlier = camera.rigid_transform(*networks.pose(images[:, 0], images[:, 1]))
-    later_from_middle = camera.rigid_transform(*networks.pose(images[:, 1], images[:, 2]))
+    poses, focal = depth.predict_views(networks, images)
+    assert focal.numel() == 0
+    middle_from_earlier = camera.rigid_transform(*networks.pose(images[:, 0], images[:, 1])[:2])
+    later_from_middle = camera.rigid_transform(*networks.pose(images[:, 1], images[:, 2])[:2])
     torch.testing.assert_close(poses[:, 0] @ middle_from_earlier, torch.eye(4).expand(2, 4, 4), atol=1e-5, rtol=0)
     torch.testing.assert_close(poses[:, 1], later_from_middle, atol=1e-5, rtol=0)
-    motion = depth.predict_motion(networks, (images[0].permute(0, 2, 3, 1) * 255).byte().numpy())
+    motion, factors = depth.predict_motion(networks, (images[0].permute(0, 2, 3, 1) * 255).byte().numpy())
     assert motion.shape == (2, 4, 4)
+    assert factors.shape == (0,)
 
 
 # task
@@ -233,9 +246,131 @@ def test_half_precision_is_for_the_networks_only(task):
         loss, _ = task.loss(batch, 7)
         with torch.autocast("cpu", torch.bfloat16):
             half, _ = task.loss(batch, 7)
-            assert depth.predict_poses(task.networks, batch["inputs"]).dtype == torch.float32
+            assert depth.predict_views(task.networks, batch["inputs"])[0].dtype == torch.float32
     assert half.dtype == torch.float32
     assert half.item() == pytest.approx(loss.item(), rel=0.05)
+
+
+def test_a_right_image_teaches_metres(rng):
+    """A wall at 4 m: the right image rebuilds the left one at the true depth alone, mirrored or not."""
+    matrix, wall = torch.from_numpy(K)[None].float(), torch.full((1, *SIZE), 0.25)
+    matrix[:, 0, 0] = matrix[:, 1, 1] = 16.0
+    left = torch.rand(1, 3, *SIZE, generator=rng)
+    for mirrored in (False, True):
+        right = left.roll(2 if mirrored else -2, 3)  # baseline 0.5: 16 * 0.5 / 4 = 2 pixels
+        batch = {"images": left[:, None].repeat(1, 3, 1, 1, 1), "right": right}
+        batch["shift"] = torch.tensor([-0.5 if mirrored else 0.5])
+        sources, poses = list_sources(batch, torch.eye(4).repeat(1, 2, 1, 1))
+        assert sources.shape == (1, 3, 3, *SIZE)
+        inside = slice(4, -4)
+        rebuilt = depth.reproject(right, wall, matrix, poses[:, 2])[..., inside]
+        torch.testing.assert_close(rebuilt, left[..., inside], atol=1e-4, rtol=0)
+    batch["shift"] = torch.zeros(1)
+    assert find_blind(batch, sources).flatten().tolist() == [0, 0, math.inf]
+
+
+def test_stereo_and_bonnets_reach_the_loss(triplets):
+    half = np.zeros(SIZE, bool)
+    half[SIZE[0] // 2 :] = True
+    whole = replace(triplets, right=triplets.images, baselines=np.array([0.5, 0, 0.5, 0, 0.5], np.float32))
+    stereo = depth.DepthTask(replace(PARAMS, stereo=True), whole, steps=8)
+    batch = stereo.sample(0)
+    assert batch["right"].shape == (3, 3, *SIZE)
+    assert math.isfinite(stereo.loss(batch, 7)[0].item())
+    exact = replace(PARAMS, align=False)
+    masked = depth.DepthTask(exact, replace(triplets, bonnets=(half,)), steps=8)
+    batch = masked.sample(0)
+    assert batch["bonnet"].float().mean() == 0.5
+    free = {name: value for name, value in batch.items() if name != "bonnet"}
+    loss, numbers = masked.loss(batch, 7)
+    assert loss < masked.loss(free, 7)[0]
+    assert numbers["teaching"] <= 0.5
+    changed = batch | {"images": batch["images"].clone()}
+    changed["images"][:, :, :, SIZE[0] // 2 + 2 :] = 0.5  # what the bonnet shows does not matter, but to smoothness
+    plain = depth.DepthTask(replace(exact, smoothness=0.0), replace(triplets, bonnets=(half,)), steps=8)
+    plain.networks.eval()
+    torch.testing.assert_close(plain.loss(changed, 7)[0], plain.loss(batch, 7)[0], atol=1e-3, rtol=0)
+
+
+def test_the_focal_length_is_shared_by_a_video_and_learned(triplets):
+    values = torch.tensor([[0.1, 0.3], [0.3, 0.5], [1.0, 1.0]])
+    torch.testing.assert_close(average_parts(values, torch.tensor([4, 4, 7])), torch.tensor([0.3, 0.3, 1.0]))
+    matrix = torch.from_numpy(K)[None].float()
+    wider = scale_focal(matrix, torch.tensor([math.log(2.0)]))
+    torch.testing.assert_close(wider[0, 0, 0], 2 * matrix[0, 0, 0])
+    assert torch.equal(wider[:, :2, 2], matrix[:, :2, 2])
+    params = replace(PARAMS, learn_intrinsics="all")
+    task = depth.DepthTask(params, replace(triplets, focal_is_learned=np.ones(5, bool)), steps=8)
+    batch = task.sample(0)
+    loss, numbers = task.loss(batch, 7)
+    assert numbers["focal_length"] == pytest.approx(K[0, 0], rel=1e-5), "it begins with what was assumed"
+    loss.backward()
+    assert task.networks.pose.head[-1].bias.grad[6] != 0
+    known = depth.DepthTask(params, triplets, steps=8)  # calibrated triplets keep their focal length
+    known.networks.pose.head[-1].bias.data[6] = 1.0
+    assert known.loss(known.sample(0), 7)[1]["focal_length"] == pytest.approx(K[0, 0], rel=1e-5)
+
+
+def test_a_wrong_focal_length_shows_only_in_turns():
+    rng = numpy_generator(0, 3)
+    pixels, near = rng.uniform(0, SIZE[::-1], (200, 2)), rng.uniform(3, 50, 200)
+    ahead, turning = np.eye(4), np.eye(4)
+    ahead[2, 3] = turning[2, 3] = -1.0
+    turning[:3, :3] = camera.rotation_from_axis_angle(torch.tensor([[0, 0.04, 0]], dtype=torch.float64))[0].numpy()
+    factors = (0.8, 0.9, 1.0, 1.1, 1.25)
+    assert measure_focal_error(pixels, near, K, ahead, factors).max() < 1e-3
+    misses = measure_focal_error(pixels, near, K, turning, factors)
+    assert misses[2] < 1e-6
+    assert misses[0] > misses[1] > 0.05
+    assert misses[4] > misses[3] > 0.05
+
+
+def test_motion_is_found_for_given_depth():
+    """A generated street with its true depth, from a start that is off by a third of the way."""
+    clip = make_clip("train", 3, 3, 96, 192)
+    images = depth.to_tensor(clip.images, torch.zeros(()))[None]
+    poses = clip.camera_from_world[[0, 2]] @ np.linalg.inv(clip.camera_from_world[1])
+    true = torch.from_numpy(poses)[None].float()
+    inverse = torch.from_numpy(1 / np.minimum(clip.depth[1], 1e4))[None]
+    lens, start = torch.from_numpy(clip.intrinsics)[None].float(), torch.eye(4).repeat(1, 2, 1, 1)
+    start[0, :, 2, 3] = true[0, :, 2, 3] * 2 / 3
+    found = refine_poses(images[:, ::2], images[:, 1], inverse, lens, start)
+    off = torch.linalg.inv(true) @ found
+    assert off[..., :3, 3].norm(dim=-1).max() < 0.15 * true[..., :3, 3].norm(dim=-1).min()
+    assert (off[..., :3, :3] - torch.eye(3)).abs().max() < 0.005
+    twice = start.clone()
+    twice[..., :3, 3] *= 2
+    doubled = refine_poses(images[:, ::2], images[:, 1], inverse / 2, lens, twice)
+    torch.testing.assert_close(doubled[..., :3, 3], 2 * found[..., :3, 3], atol=0.02, rtol=0.02)
+
+
+def test_a_bonnet_does_not_move_the_camera(rng):
+    images, lens = torch.rand(2, 3, 3, 64, 96, generator=rng), torch.from_numpy(K)[None].float().expand(2, 3, 3)
+    images[1, :, :, :40] = images[0, :, :, :40]
+    bonnet = torch.zeros(2, 64, 96, dtype=torch.bool)
+    bonnet[:, 32:] = True
+    start = torch.eye(4).repeat(2, 2, 1, 1)
+    sources, target, near = images[:, ::2], images[:, 1], torch.full((2, 64, 96), 0.1)
+    sources[..., 32:, :] = 0.3  # what a bonnet reflects
+    found = refine_poses(sources, target, near, lens, start, bonnet)
+    assert torch.isfinite(found).all()
+    free = refine_poses(sources, target, near, lens, start)
+    assert (found[0] - found[1]).abs().max() < (free[0] - free[1]).abs().max()
+
+
+def test_the_mask_begins_late(triplets):
+    batch = depth.DepthTask(PARAMS, triplets, steps=10).sample(0)
+    task = depth.DepthTask(replace(PARAMS, mask_from=0.7), triplets, steps=10)
+    shares = [float(task.loss(batch, step)[1]["teaching"]) for step in (6, 7)]
+    assert shares[0] == 1 > shares[1]
+
+
+def test_pictures_that_do_not_tell_keep_the_motion():
+    images, start = torch.full((1, 3, 3, 64, 96), 0.5), torch.eye(4).repeat(1, 2, 1, 1)
+    start[..., 2, 3] = 0.7
+    lens = torch.from_numpy(K)[None].float()
+    found = refine_poses(images[:, ::2], images[:, 1], torch.full((1, 64, 96), 0.1), lens, start)
+    torch.testing.assert_close(found, start)
 
 
 def test_cells_become_finer(triplets):
@@ -273,7 +408,7 @@ class Memory(Dataset):
 
 def test_triplets_are_neighbours_of_one_clip(monkeypatch):
     dataset = Memory()
-    monkeypatch.setattr("lib.depth.task.open_dataset", lambda params, name: dataset)
+    monkeypatch.setattr("lib.depth.triplets.open_dataset", lambda params, name: dataset)
     made = depth.read_triplets(replace(PARAMS, clips=("street", "street"), frame_step=2))
     assert made.members.tolist() == [[0, 2, 4], [1, 3, 5], [6, 8, 10], [7, 9, 11]]
     np.testing.assert_allclose(made.intrinsics[0], K, rtol=1e-6)  # no calibration: from the field of view
@@ -286,26 +421,7 @@ def test_streets_like_a_camera_have_its_focal_length():
     assert depth.street_like(PARAMS, matrix).field_of_view == pytest.approx(47.0)
 
 
-# metrics
-
-
-def test_perfect_depth_up_to_scale_scores_perfectly():
-    dataset = Memory()
-    scores = depth.score_frames(dataset, dataset.frames(), [1 / (7 * m) for m in dataset.true])
-    assert scores["abs_rel"] < 1e-6
-    assert scores["rmse"] < 1e-4
-    assert scores["delta1"] == 1
-    assert scores["abs_rel_moving"] < 1e-6
-    assert scores["classes"]["car"][2] == 6 * SIZE[0] * SIZE[1]
-    assert math.isnan(scores["classes"]["road"][0])
-    assert depth.score_frames(Memory(truth=False), dataset.frames(), dataset.true) == {}
-
-
-def test_frames_without_truth_are_not_counted():
-    dataset = Memory()
-    predicted = [1 / m for m in dataset.true]
-    dataset.true = [dataset.true[0], None, None, dataset.true[3], np.zeros(SIZE, np.float32), None]
-    assert depth.score_frames(dataset, dataset.frames(), predicted)["frames"] == 2
+# pictures
 
 
 def test_pictures_of_frames_of_which_some_have_truth():
@@ -319,56 +435,6 @@ def test_pictures_of_frames_of_which_some_have_truth():
     assert [axes.get_title() for axes in mixed.axes][2:4] == ["true depth", "error (white: > 50 %)"]
     blind = pictures.draw_depth(images, inverse, [None, None], 1 / inverse)
     assert [axes.get_title() for axes in blind.axes] == ["frame", "predicted depth", "", ""]
-
-
-def test_metrics_equal_their_definitions():
-    true, predicted = [2.0, 10.0, 40.0], [2.4, 9.0, 70.0]
-    n, pairs = 3, list(zip(true, predicted))
-    expected = {
-        "abs_rel": sum(abs(p - t) / t for t, p in pairs) / n,
-        "sq_rel": sum((p - t) ** 2 / t for t, p in pairs) / n,
-        "rmse": math.sqrt(sum((p - t) ** 2 for t, p in pairs) / n),
-        "rmse_log": math.sqrt(sum((math.log(p) - math.log(t)) ** 2 for t, p in pairs) / n),
-        "delta1": sum(max(p / t, t / p) < 1.25 for t, p in pairs) / n,
-        "delta2": sum(max(p / t, t / p) < 1.25**2 for t, p in pairs) / n,
-        "delta3": sum(max(p / t, t / p) < 1.25**3 for t, p in pairs) / n,
-    }
-    assert measure_depth(np.array(true), np.array(predicted)) == pytest.approx(expected)
-
-
-def test_sky_far_and_missing_pixels_are_not_scored():
-    true = np.full((10, 20), 5.0)
-    true[0], true[1], true[2] = np.inf, 0, 81
-    assert depth.select_valid(true).sum() == 7 * 20
-    crop = depth.select_valid(np.full((375, 1242), 5.0), crop=True)
-    rows, columns = np.flatnonzero(crop.any(1)), np.flatnonzero(crop.any(0))
-    # the bounds that Monodepth2's evaluation prints for an image of this size
-    assert (rows[0], rows[-1] + 1, columns[0], columns[-1] + 1) == (153, 371, 44, 1197)
-
-
-def test_a_turned_and_stretched_track_is_found_again():
-    rng = np.random.default_rng(3)
-    track = np.cumsum(rng.normal(size=(9, 3)), 0)
-    turn = camera.rotation_from_axis_angle(torch.tensor([[0.4, -1.0, 0.2]], dtype=torch.float64))[0].numpy()
-    aligned, scale = depth.align_similarity(0.2 * track @ turn.T + [1, 2, 3], track)
-    np.testing.assert_allclose(aligned, track, atol=1e-9)
-    assert scale == pytest.approx(5)
-    mirrored, _ = depth.align_similarity(track * [1, 1, -1], track)
-    assert np.abs(mirrored - track).max() > 0.1, "a mirror is no similarity of motion"
-    assert depth.align_similarity(np.zeros((4, 3)), track[:4])[1] == 1
-
-
-def test_chained_steps_lead_where_the_camera_was():
-    rng = torch_generator(0, 5)
-    steps = camera.rigid_transform(*torch.randn(2, 5, 3, generator=rng, dtype=torch.float64))
-    camera_from_world, centres = torch.eye(4, dtype=torch.float64), [torch.zeros(3, dtype=torch.float64)]
-    for step in steps:
-        camera_from_world = step @ camera_from_world
-        centres.append(torch.linalg.inv(camera_from_world)[:3, 3])
-    np.testing.assert_allclose(depth.chain_poses(steps.numpy()), torch.stack(centres), atol=1e-9)
-
-
-# pictures
 
 
 def test_pictures_and_panel_are_drawn(task, triplets):

@@ -16,7 +16,7 @@ def show_pixel(
     """The search for the depth of pixel (u, v) of the first of two frames. (2, H, W, 3) uint8, (3, 3)"""
     target, source = depth.to_tensor(images, torch.zeros(()))
     predicted = float(1 / depth.predict_inverse_depth(networks, images[:1])[0, v, u])
-    motion = torch.from_numpy(depth.predict_motion(networks, images)[0]).float()
+    motion = torch.from_numpy(depth.predict_motion(networks, images)[0][0]).float()
     network = networks.depth
     depths = torch.logspace(*np.log10([1 / network.nearest, 1 / network.farthest]), 96)
     matrix = torch.from_numpy(intrinsics).float()

@@ -5,6 +5,7 @@ import json
 import os
 import tempfile
 import zipfile
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
@@ -12,14 +13,19 @@ import numpy as np
 
 VERSION = "street-v2"
 CLASSES = (0, 1, 2, 3, 4, 5, 7, 8, 9, 10, 11, 13)  # Cityscapes train ids that occur
+BASELINE = 0.54  # metres from the left camera to the right one, as KITTI's
+RIGHT_PREFIX = "right_"  # of its files
+RIGHT_NOISE = 1 << 20  # added to a frame's number: the two cameras have sensors of their own
 
 
 @dataclass(frozen=True)
 class StreetCamera:
-    """The camera: horizontal field of view in degrees (20 to 110), height above the road in metres."""
+    """The camera: horizontal field of view in degrees (20 to 110), height above the road in metres, and how fast it
+    swings left and right at most, degrees a second: a car turns by 20 to 40 at a crossing, which these roads lack."""
 
     field_of_view: float = 80.0
     height: float = 1.6
+    swing: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -80,7 +86,13 @@ class Clip:
 
 
 def make_clip(
-    split: str, index: int, frames: int, height: int, width: int, camera: StreetCamera = StreetCamera()
+    split: str,
+    index: int,
+    frames: int,
+    height: int,
+    width: int,
+    camera: StreetCamera = StreetCamera(),
+    right: bool = False,
 ) -> Clip:
     """Render clip `index` of a split: a pure function of its arguments.
 
@@ -89,6 +101,7 @@ def make_clip(
         index: number of the clip, from 0.
         frames: T, at 10 frames a second; frame t does not depend on it.
         height, width: picture size in pixels, at least 16.
+        right: as seen from BASELINE to the right, along the camera's own x axis, at the same instants.
 
     Raises:
         ValueError: unknown split, negative index, or a size or camera out of range.
@@ -105,9 +118,12 @@ def make_clip(
     world = make_world(style, z[-1] + 180, reach)
     focal = width / 2 / np.tan(np.radians(camera.field_of_view) / 2)
     intrinsics = np.array([[focal, 0, (width - 1) / 2], [0, focal, (height - 1) / 2], [0, 0, 1]])
-    world_from_camera = camera_poses(style, world.road, z, camera.height)
+    world_from_camera = camera_poses(style, world.road, z, camera.height, camera.swing)
+    if right:
+        world_from_camera[:, :3, 3] += BASELINE * world_from_camera[:, :3, 0]
     poses = thing_poses(world.movers, world.count, world.road, z)
-    rendered = [render(world, poses[t], world_from_camera[t], intrinsics, (height, width), t) for t in range(frames)]
+    size, first = (height, width), RIGHT_NOISE * right
+    rendered = [render(world, poses[t], world_from_camera[t], intrinsics, size, first + t) for t in range(frames)]
     return Clip(*(np.stack(a) for a in zip(*rendered)), intrinsics, np.linalg.inv(world_from_camera), poses)
 
 
@@ -118,8 +134,8 @@ def _check(split, index, frames, height, width, camera):
         raise ValueError(f"clip {index} with {frames} frames: the index starts at 0, a clip has at least 1 frame")
     if height < 16 or width < 16:
         raise ValueError(f"pictures of {height}x{width} pixels are too small: use at least 16x16")
-    if not (20 <= camera.field_of_view <= 110 and 0.5 <= camera.height <= 4):
-        raise ValueError(f"{camera}: field_of_view must be 20 to 110 degrees, height 0.5 to 4 metres")
+    if not (20 <= camera.field_of_view <= 110 and 0.5 <= camera.height <= 4 and 0 <= camera.swing <= 60):
+        raise ValueError(f"{camera}: field_of_view must be 20 to 110 degrees, height 0.5 to 4 metres, swing 0 to 60")
 
 
 def load_clip(
@@ -139,34 +155,74 @@ def load_clip(
         ValueError: as make_clip.
     """
     _check(split, index, frames, height, width, camera)
+    arguments = (split, index, frames, height, width, camera)
     if cache is None:
-        return make_clip(split, index, frames, height, width, camera)
-    key = json.dumps([VERSION, split, index, frames, height, width, asdict(camera)])
-    folder = Path(cache) / VERSION / f"{height}x{width}_{camera.field_of_view:g}deg_{camera.height:g}m" / split
-    path = folder / f"{index:04d}_{frames}_{hashlib.sha256(key.encode()).hexdigest()[:8]}.npz"
-    clip = _read(path, key)
-    if clip is None:
-        clip = make_clip(split, index, frames, height, width, camera)
-        _write(path, key, clip)
+        return make_clip(*arguments)
+    path, key = _place(cache, *arguments)
+    stored = _read(path, key, [f.name for f in fields(Clip)])
+    if stored is not None:
+        return Clip(**stored)
+    clip = make_clip(*arguments)
+    _write(path, key, {f.name: getattr(clip, f.name) for f in fields(Clip)})
     return clip
 
 
-def _read(path, key):
+def load_right_images(
+    split: str,
+    index: int,
+    frames: int,
+    height: int,
+    width: int,
+    camera: StreetCamera = StreetCamera(),
+    cache: Path | None = None,
+) -> np.ndarray:
+    """The clip of these arguments seen from BASELINE to the right; kept beside it, in a file of its own.
+
+    Returns:
+        (T, H, W, 3) uint8 RGB
+    Raises:
+        ValueError: as make_clip.
+    """
+    _check(split, index, frames, height, width, camera)
+    arguments = (split, index, frames, height, width, camera)
+    if cache is None:
+        return make_clip(*arguments, right=True).images
+    path, key = _place(cache, *arguments, RIGHT_PREFIX, BASELINE)
+    stored = _read(path, key, ["images"])
+    if stored is None:
+        stored = {"images": make_clip(*arguments, right=True).images}
+        _write(path, key, stored)
+    return stored["images"]
+
+
+def find_folder(cache: Path, split: str, height: int, width: int, camera: StreetCamera) -> Path:
+    """Where clips of a split are kept, one file each; those of the right camera begin with RIGHT_PREFIX."""
+    swing = f"_swing{camera.swing:g}" if camera.swing else ""
+    return Path(cache) / VERSION / f"{height}x{width}_{camera.field_of_view:g}deg_{camera.height:g}m{swing}" / split
+
+
+def _place(cache, split, index, frames, height, width, camera, prefix="", *more):
+    """File of a clip, and the key that it must hold."""
+    given = {name: value for name, value in asdict(camera).items() if name != "swing" or value}
+    key = json.dumps([VERSION, split, index, frames, height, width, given, *more])
+    name = f"{prefix}{index:04d}_{frames}_{hashlib.sha256(key.encode()).hexdigest()[:8]}.npz"
+    return find_folder(cache, split, height, width, camera) / name, key
+
+
+def _read(path, key, names) -> dict[str, np.ndarray] | None:
     try:
         with np.load(path, allow_pickle=False) as stored:
-            if str(stored["key"]) != key:
-                return None
-            return Clip(*(stored[f.name] for f in fields(Clip)))
+            return {name: stored[name] for name in names} if str(stored["key"]) == key else None
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         return None
 
 
-def _write(path, key, clip):
+def _write(path, key, arrays: Mapping[str, np.ndarray]):
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, aside = tempfile.mkstemp(dir=path.parent, suffix=".part")
     try:
         with os.fdopen(handle, "wb") as file:
-            np.savez(file, key=np.array(key), **{f.name: getattr(clip, f.name) for f in fields(Clip)})
+            np.savez(file, key=np.array(key), **arrays)
         os.replace(aside, path)
     except BaseException:
         os.unlink(aside)

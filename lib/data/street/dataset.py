@@ -10,25 +10,27 @@ from ...camera import intrinsics_from_field_of_view
 from ...parallel import parallel_map
 from .. import CACHE, Dataset, Frame
 from ..labels import STREET
-from . import VERSION, Clip, StreetCamera, load_clip
+from . import BASELINE, RIGHT_PREFIX, Clip, StreetCamera, find_folder, load_clip, load_right_images
 
 RATE = 10.0  # frames a second
 _load = lru_cache(maxsize=32)(load_clip)  # a process keeps its latest clips; a data set pickled to it stays small
+_load_right = lru_cache(maxsize=32)(load_right_images)
 
 
 class Street(Dataset):
     """Frames are drawn on first use, a split at a time, by `params.workers` processes, and kept in `cache`.
 
-    Training clips have `frames_per_clip` frames, clips of val and test `scored_frames_per_clip`.
+    Training clips have `frames_per_clip` frames, clips of val and test `scored_frames_per_clip`. What the camera to the
+    right sees is drawn and kept apart, when its first image is asked for.
     """
 
     name, classes = "street", STREET
 
     def __init__(self, params: Any, cache: Path = CACHE) -> None:
         self.size = (params.height, params.width)
-        self._camera = StreetCamera(params.field_of_view, params.camera_height)
+        self._camera = StreetCamera(params.field_of_view, params.camera_height, params.camera_swing)
         self._cache, self._workers = Path(cache), params.workers
-        self._drawn: set[str] = set()
+        self._drawn: set[tuple[str, bool]] = set()
         scored = params.scored_frames_per_clip
         self._length = {"train": params.frames_per_clip, "val": scored, "test": scored}
         self._count = {"train": params.train_clips, "val": params.val_clips, "test": params.test_clips}
@@ -43,24 +45,38 @@ class Street(Dataset):
     def _key(self, split: str, index: int) -> tuple[Any, ...]:
         return (split, index, self._length[split], *self.size, self._camera, self._cache)
 
-    def _draw(self, split: str) -> None:
+    def _draw(self, split: str, right: bool) -> None:
         """Fill the cache with a split, so that single frames can then be read quickly."""
-        angle, height = self._camera.field_of_view, self._camera.height
-        folder = self._cache / VERSION / f"{self.size[0]}x{self.size[1]}_{angle:g}deg_{height:g}m" / split
-        pattern = "{:04d}_" + f"{self._length[split]}_*.npz"
+        if (split, right) in self._drawn:
+            return
+        folder = find_folder(self._cache, split, *self.size, self._camera)
+        pattern = RIGHT_PREFIX * right + "{:04d}_" + f"{self._length[split]}_*.npz"
         missing = [i for i in range(self._count[split]) if not any(folder.glob(pattern.format(i)))]
-        for _ in parallel_map(_draw_clip, [self._key(split, i) for i in missing], min(self._workers, len(missing))):
+        draw = _draw_right if right else _draw_clip
+        for _ in parallel_map(draw, [self._key(split, i) for i in missing], min(self._workers, len(missing))):
             pass
-        self._drawn.add(split)
+        self._drawn.add((split, right))
+
+    def _find(self, frame: Frame) -> tuple[tuple[Any, ...], int]:
+        """Key of the frame's clip, and its place there."""
+        return self._key(frame.split, int(frame.clip.split("_")[1])), int(frame.id.split("/")[1])
 
     def _at(self, frame: Frame) -> tuple[Clip, int]:
-        if frame.split not in self._drawn:
-            self._draw(frame.split)
-        return _load(*self._key(frame.split, int(frame.clip.split("_")[1]))), int(frame.id.split("/")[1])
+        self._draw(frame.split, right=False)
+        key, t = self._find(frame)
+        return _load(*key), t
 
     def image(self, frame: Frame) -> np.ndarray:
         clip, t = self._at(frame)
         return clip.images[t]
+
+    def right_image(self, frame: Frame) -> np.ndarray:
+        self._draw(frame.split, right=True)
+        key, t = self._find(frame)
+        return _load_right(*key)[t]
+
+    def baseline(self, frame: Frame) -> float:
+        return BASELINE
 
     def labels(self, frame: Frame) -> np.ndarray:
         clip, t = self._at(frame)
@@ -89,3 +105,7 @@ class Street(Dataset):
 
 def _draw_clip(key: tuple[Any, ...]) -> None:
     load_clip(*key)
+
+
+def _draw_right(key: tuple[Any, ...]) -> None:
+    load_right_images(*key)

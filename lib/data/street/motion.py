@@ -10,6 +10,7 @@ import numpy as np
 from .things import rotation
 
 SECONDS = 0.1  # a frame
+SWING_SECONDS = 2.0  # from left to right and back
 
 
 @dataclass(frozen=True)
@@ -37,13 +38,18 @@ def drive(style, frames: int) -> np.ndarray:
     return np.concatenate([[0.0], np.cumsum(speed)])[: frames * fine : fine] * (SECONDS / fine)
 
 
-def camera_poses(style, road, z: np.ndarray, height: float) -> np.ndarray:
-    """world_from_camera while driving in the right lane, swaying with the distance driven. (T, 4, 4)"""
+def camera_poses(style, road, z: np.ndarray, height: float, swing: float = 0.0) -> np.ndarray:
+    """world_from_camera while driving in the right lane, swaying with the distance driven. (T, 4, 4)
+
+    `swing`: degrees a second that the camera also turns left and right, at most.
+    """
     poses, (p0, p1, p2, p3, p4, p5) = [], style.sway
-    for s in z:
+    turns = 2 * np.pi / SWING_SECONDS
+    for t, s in enumerate(z):
         d = style.lane_width * (style.lanes - 0.5) + 0.15 * np.sin(s / 17 + p0)
         pose = np.eye(4)
         yaw = float(road.heading(s + 3.0)) + 0.012 * np.sin(s / 9 + p1)
+        yaw += np.radians(swing) / turns * np.sin(turns * t * SECONDS + p4) if swing else 0.0
         pitch = float(road.pitch(s + 1.5)) + 0.006 * np.sin(s / 1.9 + p2) + 0.004 * np.sin(s / 5.1 + p3)
         pose[:3, :3] = rotation(yaw, pitch, 0.006 * np.sin(s / 4.3 + p4))
         x = float(road.centre(s)) + d

@@ -1,0 +1,424 @@
+"""Prediction at scale: the same files as the plain loop, in any order, after any interruption, and what bounds it."""
+
+import errno
+import io
+import os
+import shutil
+import signal
+import sys
+import threading
+import time
+from collections import Counter
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+import lib.data.street
+from lib import artifacts
+from lib.data import Dataset, Frame
+from lib.data.joined import Joined
+from lib.data.street.dataset import Street
+from lib.depth import export
+from lib.depth.export import Export, write_inverse_depths
+from lib.params import DepthParams
+
+SIZE = (12, 20)
+LARGEST = 2.0
+
+
+class Pictures(Dataset):
+    """Frames whose pixels are a function of their number; notes which thread read which, and how many at once."""
+
+    name, size = "pictures", SIZE
+
+    def __init__(self, count, files=True, seconds=0.0):
+        self._frames = [Frame(f"clip_{i // 8}/{i:04d}", f"clip_{i // 8}", "train") for i in range(count)]
+        self.files, self.seconds, self.reads, self.now, self.most = files, seconds, [], 0, 0
+
+    def image_path(self, frame):
+        return frame.id if self.files else None
+
+    def image(self, frame):
+        self.now += 1
+        self.most = max(self.most, self.now)
+        time.sleep(self.seconds)
+        self.reads.append((frame.id, threading.current_thread()))
+        self.now -= 1
+        return np.random.default_rng(int(frame.id.split("/")[1])).integers(0, 256, (*SIZE, 3), dtype=np.uint8)
+
+
+def look(frames, images):
+    """Inverse depth that is a function of the image; 0 where it is dark."""
+    grey = images.astype(np.float32).mean(3) / 255
+    return np.where(grey > 0.2, LARGEST * grey, 0).astype(np.float32)
+
+
+def make_stage(folder, continued=False):
+    folder.mkdir(parents=True, exist_ok=True)
+    return artifacts.Stage("01_depth", DepthParams(), folder, [], strict=False, continued=continued)
+
+
+def simple_loop(folder, dataset):
+    """Cell 01-23, as it was."""
+    stage, left = make_stage(folder), dataset.frames()
+    for first in range(0, len(left), 16):
+        batch = left[first : first + 16]
+        maps = look(batch, np.stack([dataset.image(f) for f in batch]))
+        for frame, inverse_depth in zip(batch, maps):
+            stage.save_inverse_depth(f"inverse_depth/{frame.id}.png", inverse_depth, LARGEST)
+    return contents(folder)
+
+
+def contents(folder):
+    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+def names(frames):
+    return {f"inverse_depth/{frame.id}.png" for frame in frames}
+
+
+@pytest.fixture(autouse=True)
+def _no_thread_stays():
+    before = set(threading.enumerate())
+    yield
+    assert set(threading.enumerate()) <= before
+
+
+def test_the_same_files_as_the_plain_loop_whatever_the_batch_the_workers_and_the_order(tmp_path):
+    data = Pictures(21)
+    expected = simple_loop(tmp_path / "plain", data)
+    assert len(expected) == 21
+    for number, (batch, workers, step) in enumerate([(16, 2, 1), (4, 3, -1), (1, 0, 1), (50, 1, -1)]):
+        stage, asked = make_stage(tmp_path / str(number)), []
+
+        def source(frames, images, asked=asked):
+            asked.append([frame.id for frame in frames])
+            return look(frames, images)
+
+        frames = data.frames()[::step]
+        done = write_inverse_depths(stage, data, frames, source, LARGEST, batch=batch, workers=workers)
+        assert contents(stage.folder) == expected
+        assert [name for group in asked for name in group] == [frame.id for frame in frames]
+        assert max(map(len, asked)) == min(batch, 21)
+        assert (done.written, done.found) == (21, 0)
+        assert stage.about == {"inverse_depth_largest": LARGEST}
+    assert artifacts.read_inverse_depth(stage.folder / "inverse_depth/clip_0/0003.png", LARGEST).shape == SIZE
+
+
+def be_killed(folder):
+    """In a child of this process, which is killed when the sixth batch is predicted. Nothing in it uses torch."""
+    calls = []
+
+    def source(frames, images):
+        calls.append(frames)
+        if len(calls) == 6:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return look(frames, images)
+
+    child = os.fork()
+    if child:
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    try:
+        signal.alarm(30)
+        data = Pictures(30)
+        write_inverse_depths(make_stage(folder), data, data.frames(), source, LARGEST, batch=4)
+    finally:
+        os._exit(1)
+
+
+def test_after_a_kill_only_what_is_missing_is_made(tmp_path):
+    assert be_killed(tmp_path / "run") == -signal.SIGKILL
+    data = Pictures(30)
+    expected = simple_loop(tmp_path / "plain", data)
+    stage = make_stage(tmp_path / "run", continued=True)
+    there = {n: b for n, b in contents(stage.folder).items() if n in expected}
+    assert 12 <= len(there) <= 20  # five batches were predicted; at most two of them waited to be written
+    unfinished = stage.folder / "inverse_depth/clip_0/.0001.4711.png"
+    unfinished.write_bytes(b"half")
+    os.utime(unfinished, (0, 0))
+    dates = {name: (stage.folder / name).stat().st_mtime_ns for name in there}
+    data.reads.clear()
+    done = write_inverse_depths(stage, data, data.frames(), look, LARGEST, batch=4)
+    assert (done.written, done.found) == (30 - len(there), len(there))
+    assert {n for n, _ in data.reads} == {f.id for f in data.frames() if not names([f]) & set(there)}
+    assert {n: b for n, b in contents(stage.folder).items() if n in expected} == expected
+    assert {name: (stage.folder / name).stat().st_mtime_ns for name in there} == dates
+    assert not unfinished.exists()
+
+
+def test_nothing_left_asks_nothing(tmp_path):
+    data = Pictures(5)
+    write_inverse_depths(make_stage(tmp_path), data, data.frames(), look, LARGEST)
+    data.reads.clear()
+    stage = make_stage(tmp_path, continued=True)
+    done = write_inverse_depths(stage, data, data.frames(), None, LARGEST)
+    assert not data.reads
+    assert (done.written, done.found, done.images_per_second, done.bound_by) == (0, 5, 0.0, "nothing")
+    assert done.describe() == "nothing to write: 5 maps were there already"
+    assert stage.about["inverse_depth_largest"] == LARGEST
+    assert write_inverse_depths(stage, data, [], look, LARGEST).found == 0
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -1e-3])
+def test_a_map_with_impossible_values_is_refused_by_name(tmp_path, value):
+    data = Pictures(20)
+    bad = data.frames()[10]
+
+    def source(frames, images):
+        maps = look(frames, images)
+        maps[[frame == bad for frame in frames], 3, 4] = value
+        return maps
+
+    with pytest.raises(ValueError, match="frame clip_1/0010: 1 of 240 values are negative or not finite; 0 stands for"):
+        write_inverse_depths(make_stage(tmp_path), data, data.frames(), source, LARGEST, batch=8)
+    assert set(contents(tmp_path)) == names(data.frames()[:10])
+
+
+def test_an_error_over_one_frame_names_it_and_keeps_those_before(tmp_path):
+    data = Pictures(20)
+    expected = simple_loop(tmp_path / "plain", data)
+
+    def source(frames, images):
+        if any(frame.id == "clip_1/0011" for frame in frames):
+            raise FloatingPointError("the scale is zero")
+        return look(frames, images)
+
+    stage = make_stage(tmp_path / "a")
+    with pytest.raises(RuntimeError, match="frame clip_1/0011, those before stay: the scale is zero"):
+        write_inverse_depths(stage, data, data.frames(), source, LARGEST, batch=8)
+    kept = names(data.frames()[:11])
+    assert contents(stage.folder) == {name: expected[name] for name in kept}
+    stage.continued = True
+    assert write_inverse_depths(stage, data, data.frames(), look, LARGEST).found == 11
+    assert contents(stage.folder) == expected
+
+
+def test_an_error_of_the_device_names_the_batch_and_is_not_tried_again(tmp_path):
+    data, calls = Pictures(20), []
+
+    def source(frames, images):
+        calls.append(len(frames))
+        if len(calls) == 2:
+            raise RuntimeError("out of memory")
+        return look(frames, images)
+
+    with pytest.raises(RuntimeError, match="frames clip_1/0008 to clip_1/0015, those before stay: out of memory"):
+        write_inverse_depths(make_stage(tmp_path), data, data.frames(), source, LARGEST, batch=8)
+    assert calls == [8, 8]
+    assert set(contents(tmp_path)) == names(data.frames()[:8])
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [lambda maps: maps[:, :-1], lambda maps: maps[..., None], lambda maps: maps.astype(np.uint16), lambda maps: None],
+)
+def test_maps_of_another_shape_or_kind_are_refused_by_name(tmp_path, answer):
+    data = Pictures(4)
+    with pytest.raises(ValueError, match=r"frame clip_0/0000, .* the source gave .* expected \(1, 12, 20\) float32"):
+        write_inverse_depths(make_stage(tmp_path), data, data.frames(), lambda f, i: answer(look(f, i)), LARGEST)
+    assert not contents(tmp_path)
+
+
+def test_an_image_that_cannot_be_read_is_named(tmp_path, monkeypatch):
+    data, image = Pictures(20), Pictures.image
+    missing, short = FileNotFoundError("missing file: 9.png"), ValueError("9.png is cut short: copy it again")
+    for error, said in [
+        (missing, "missing"),
+        (short, "9.png is cut"),
+        (OSError(errno.EIO, "the disk fails"), "the disk"),
+    ]:
+
+        def read(self, frame, error=error):
+            if frame.id == "clip_1/0009":
+                raise error
+            return image(self, frame)
+
+        monkeypatch.setattr(Pictures, "image", read)
+        with pytest.raises(type(error), match=f"image of frame clip_1/0009 cannot be read: {said}"):
+            write_inverse_depths(make_stage(tmp_path), data, data.frames(), look, LARGEST, batch=8)
+        assert set(contents(tmp_path)) == names(data.frames()[:8])
+    monkeypatch.setattr(Pictures, "image", lambda self, frame: image(self, frame)[1:])
+    with pytest.raises(
+        ValueError, match=r"clip_0/0000 cannot be read: it is \(11, 20, 3\) uint8, expected \(12, 20, 3"
+    ):
+        write_inverse_depths(make_stage(tmp_path), data, data.frames(), look, LARGEST)
+
+
+def test_a_full_disk_stops_in_one_sentence_and_harms_nothing(tmp_path, monkeypatch):
+    data, sync, calls = Pictures(40), os.fsync, []
+
+    def fill(number):
+        calls.append(number)
+        if len(calls) > 10:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        sync(number)
+
+    monkeypatch.setattr(os, "fsync", fill)
+    stage = make_stage(tmp_path / "a")
+    with pytest.raises(
+        OSError, match=r"of frame clip_\d/\d+ cannot be written: no space left on the disk .* free some"
+    ):
+        write_inverse_depths(stage, data, data.frames(), look, LARGEST, batch=4)
+    monkeypatch.undo()
+    expected = simple_loop(tmp_path / "plain", data)
+    assert len(contents(stage.folder)) == 10
+    assert contents(stage.folder).items() <= expected.items()
+    assert len({name for name, _ in data.reads}) == 40
+
+
+def test_a_disk_that_will_be_full_is_told_after_a_few_maps(tmp_path, monkeypatch):
+    data = Pictures(200)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=20_000))
+    with pytest.raises(OSError, match="the other maps need about .* free some, run again") as caught:
+        write_inverse_depths(make_stage(tmp_path), data, data.frames(), look, LARGEST, batch=4)
+    assert caught.value.errno == errno.ENOSPC
+    assert export.TRIED <= len(contents(tmp_path)) <= export.TRIED + 16
+    few = data.frames()[: export.TRIED + 4]
+    assert write_inverse_depths(make_stage(tmp_path), data, few, look, LARGEST).written == 20
+
+
+def test_the_interrupt_key_keeps_what_was_predicted(tmp_path):
+    data, calls = Pictures(40), []
+
+    def source(frames, images):
+        calls.append(frames)
+        if len(calls) == 5:
+            raise KeyboardInterrupt
+        return look(frames, images)
+
+    with pytest.raises(KeyboardInterrupt):
+        write_inverse_depths(make_stage(tmp_path / "a"), data, data.frames(), source, LARGEST, batch=4)
+    assert set(contents(tmp_path / "a")) == names(data.frames()[:16])
+    stage = make_stage(tmp_path / "a", continued=True)
+    assert write_inverse_depths(stage, data, data.frames(), look, LARGEST).written == 24
+    assert contents(stage.folder) == simple_loop(tmp_path / "plain", data)
+
+
+def test_only_a_few_batches_are_held(tmp_path, monkeypatch):
+    data, done, ahead = Pictures(96), [], []
+    sync, go = os.fsync, threading.Event()
+
+    def source(frames, images):
+        ahead.append((len(data.reads), 4 * len(ahead), len(done)))
+        if len(ahead) > export.AHEAD:  # with these, more maps wait than may, so that the next call waits for files
+            go.set()
+        return look(frames, images)
+
+    def slow(number):
+        assert go.wait(10)
+        done.append(number)
+        sync(number)
+
+    monkeypatch.setattr(os, "fsync", slow)
+    write_inverse_depths(make_stage(tmp_path), data, data.frames(), source, LARGEST, batch=4)
+    assert len(ahead) == 24
+    for read, predicted, written in ahead:
+        assert read <= 1 + predicted + 4 * (export.AHEAD + 1)  # 1: the first frame, which is asked for by itself
+        assert predicted <= written + 4 * export.AHEAD
+
+
+def test_frames_without_files_are_read_one_at_a_time_and_made_in_the_calling_thread(tmp_path):
+    lone, several = Pictures(24, files=False, seconds=0.002), Pictures(24, seconds=0.01)
+    for i, data in enumerate((lone, several)):
+        data._frames[12:] = [replace(f, split="val") for f in data._frames[12:]]
+        write_inverse_depths(make_stage(tmp_path / str(i)), data, data.frames(), look, LARGEST, workers=3)
+        first = {name for name, thread in data.reads if thread is threading.main_thread()}
+        assert first == {data.frames()[0].id, data.frames()[12].id} == {name for name, _ in data.reads[:2]}
+    assert lone.most == 1
+    assert several.most > 1
+
+
+def test_generated_streets_are_drawn_once_also_joined_with_others(tmp_path, monkeypatch):
+    counts = {"train_clips": 2, "val_clips": 1, "test_clips": 1, "frames_per_clip": 2, "scored_frames_per_clip": 1}
+    values = SimpleNamespace(height=16, width=32, field_of_view=80.0, camera_height=1.6, workers=1, **counts)
+    street, files = Street(values, tmp_path / "cache"), Pictures(4)
+    files.size = street.size
+    files.image = lambda frame: np.full((16, 32, 3), 128, np.uint8)
+    drawn, make = Counter(), lib.data.street.make_clip
+    monkeypatch.setattr(lib.data.street, "make_clip", lambda *key: drawn.update([key[:2]]) or make(*key))
+    data = Joined(files, street)
+    write_inverse_depths(make_stage(tmp_path / "a"), data, data.frames(), look, LARGEST, workers=3)
+    assert drawn == {("train", 0): 1, ("train", 1): 1, ("val", 0): 1, ("test", 0): 1}
+    again, stage = Street(values, tmp_path / "cache"), make_stage(tmp_path / "b")
+    for frame in again.frames():
+        stage.save_inverse_depth(f"inverse_depth/{frame.id}.png", look([frame], again.image(frame)[None])[0], LARGEST)
+    assert contents(tmp_path / "b").items() <= contents(tmp_path / "a").items()
+
+
+def test_what_bounds_it_is_found(tmp_path, monkeypatch):
+    def slow(frames, images):
+        time.sleep(0.08)
+        return look(frames, images)
+
+    def run(name, data, source):
+        return write_inverse_depths(make_stage(tmp_path / name), data, data.frames(), source, LARGEST, batch=4)
+
+    sync = os.fsync
+    monkeypatch.setattr(os, "fsync", lambda _: None)
+    assert run("reading", Pictures(16, files=False, seconds=0.02), look).bound_by == "reading"
+    network = run("network", Pictures(16), slow)
+    assert network.bound_by == "network"
+    assert network.images_per_second == 16 / network.seconds < 16 / 0.32
+    assert 0 < network.network < network.network + network.reading + network.writing <= 1
+    monkeypatch.setattr(os, "fsync", lambda number: time.sleep(0.04) or sync(number))
+    assert run("writing", Pictures(16), look).bound_by == "writing"
+
+
+def test_the_sentence():
+    done = Export(610, 0, 10.0, 0.1, 0.78, 0.05)
+    assert done.describe() == "61 images a second, bound by the network (78 % of the time)"
+    slow = Export(6, 4, 10.0, 0.1, 0.2, 0.65)
+    assert slow.describe() == "0.6 images a second, bound by writing (65 % of the time); 4 maps were there already"
+
+
+def test_wrong_arguments_are_refused_before_anything_is_written(tmp_path):
+    data = Pictures(3)
+    for frames, largest, batch, text in [
+        (data.frames() + data.frames()[:1], LARGEST, 4, "two frames have the id 'clip_0/0000'"),
+        (data.frames(), 0.0, 4, "largest = 0.0: both must be positive"),
+        (data.frames(), np.inf, 4, "`largest` finite"),
+        (data.frames(), LARGEST, 0, "batch = 0"),
+    ]:
+        with pytest.raises(ValueError, match=text):
+            write_inverse_depths(make_stage(tmp_path), data, frames, look, largest, batch=batch)
+    assert not data.reads
+    assert not contents(tmp_path)
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def test_progress_is_shown_on_a_terminal_and_leaves_nothing(tmp_path, monkeypatch, capfd):
+    data = Pictures(6)
+    write_inverse_depths(make_stage(tmp_path), data, data.frames(), look, LARGEST)
+    assert capfd.readouterr() == ("", "")
+    for wanted in (True, False):
+        terminal = Terminal()
+        monkeypatch.setattr(sys, "stderr", terminal)
+        write_inverse_depths(make_stage(tmp_path), data, data.frames(), look, LARGEST, progress=wanted)
+        monkeypatch.undo()
+        lines = terminal.getvalue().split("\r")
+        assert any("inverse depth" in line and "images" in line for line in lines) == wanted
+        assert not lines[-1].strip()
+        assert "\n" not in terminal.getvalue()
+    assert capfd.readouterr() == ("", "")
+
+
+def test_progress_in_a_notebook_needs_somebody_who_looks(tmp_path, monkeypatch):
+    import IPython
+    import IPython.display
+
+    shown, data = [], Pictures(6)
+    update = lambda content, raw: shown.append(content["text/plain"])  # noqa: E731
+    monkeypatch.setattr(IPython.display, "display", lambda *_, **__: SimpleNamespace(update=update))
+    for attended in (False, True):
+        kernel = SimpleNamespace(_allow_stdin=attended)
+        monkeypatch.setattr(IPython, "get_ipython", lambda kernel=kernel: SimpleNamespace(kernel=kernel))
+        write_inverse_depths(make_stage(tmp_path), data, data.frames(), look, LARGEST)
+        assert bool(shown) == attended
+    assert any(text.startswith("inverse depth:") for text in shown)
+    assert shown[-1] == ""
