@@ -1,7 +1,7 @@
-"""Depth and pose networks of Monodepth2, at the width of their encoder; `small` has those for a CPU.
+"""Depth and pose networks of Monodepth2, at the width of their encoder.
 
-Source: facts/baselines.md sec. 1 (Godard et al. 2019, sec. 3 and appendix). Ours: random start, what the pose network
-sees of shifts, its start, and a focal length that it may learn.
+Source: facts/baselines.md sec. 1 (Godard et al. 2019, sec. 3 and appendix). Ours: random start, the "small" encoder,
+and a larger factor on the pose output: 0.01 is slow to learn anything from random weights.
 """
 
 from typing import Any
@@ -12,35 +12,34 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .small import (
-    MEAN,
-    SHIFTS,
-    STD,
-    SmallDepthNetwork,
-    SmallPoseNetwork,
-    build_motion_head,
-    match_shifts,
-    read_motion,
-)
+from .light import LightDepthNetwork, LightPoseNetwork
+from .motion import MEAN, SHIFTS, STD, build_motion_head, match_shifts, read_motion
 
+SMALL = (16, 32, 64, 96, 128)  # channels at strides 2 to 32
 START_LOGIT = -1.0  # of inverse depth in its range, before anything is learned
+START_MOTION = 0.1  # scene units a frame, forward, before anything is learned
 
 
-def convolve(inputs: int, outputs: int) -> nn.Conv2d:
+def convolve(inputs: int, outputs: int, stride: int = 1) -> nn.Conv2d:
     """3x3 convolution with reflected borders."""
-    return nn.Conv2d(inputs, outputs, 3, padding=1, padding_mode="reflect")
+    return nn.Conv2d(inputs, outputs, 3, stride, padding=1, padding_mode="reflect")
 
 
 class Encoder(nn.Module):
     """Image -> features at strides 2, 4, 8, 16, 32; `channels` has their widths.
 
     Args:
-        name: a torchvision ResNet (random start).
+        name: small, or a torchvision ResNet (random start).
         images: images that enter side by side, in channels: 1 for depth, 2 for pose.
     """
 
     def __init__(self, name: str, images: int = 1) -> None:
         super().__init__()
+        if name == "small":
+            self.channels: tuple[int, ...] = SMALL
+            pairs = zip((3 * images, *SMALL[:-1]), SMALL)
+            self.levels = nn.ModuleList(self._level(i, o) for i, o in pairs)
+            return
         trunk = getattr(torchvision.models, name)(weights=None)
         if images > 1:  # the first convolution repeated, so that the sum of its responses keeps its size
             first = nn.Conv2d(3 * images, 64, 7, 2, 3, bias=False)
@@ -50,7 +49,14 @@ class Encoder(nn.Module):
         layers = [nn.Sequential(trunk.maxpool, trunk.layer1), trunk.layer2, trunk.layer3, trunk.layer4]
         self.levels = nn.ModuleList([stem, *layers])
         wide = 4 if name == "resnet50" else 1
-        self.channels: tuple[int, ...] = (64, 64 * wide, 128 * wide, 256 * wide, 512 * wide)
+        self.channels = (64, 64 * wide, 128 * wide, 256 * wide, 512 * wide)
+
+    @staticmethod
+    def _level(inputs: int, outputs: int) -> nn.Sequential:
+        half = [nn.Conv2d(inputs, outputs, 3, 2, 1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU()]
+        return nn.Sequential(
+            *half, nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU()
+        )
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """(B, 3 or 6, H, W) in 0..1 -> five feature maps, fine to coarse."""
@@ -95,7 +101,7 @@ class DepthNetwork(nn.Module):
 
 
 class PoseNetwork(nn.Module):
-    """Two frames in order of time -> how the camera moved between them; see `SmallPoseNetwork` for what it gives.
+    """Two frames in order of time -> how the camera moved between them.
 
     As in Monodepth2, but for two things that let it learn from nothing within minutes: it also sees how well each
     patch of the earlier frame matches the later one at every small shift, and it starts out driving forward.
@@ -104,11 +110,13 @@ class PoseNetwork(nn.Module):
     def __init__(self, encoder: str, scale: float, learn_focal: bool) -> None:
         super().__init__()
         self.encoder, self.scale = Encoder(encoder, images=2), scale
-        self.match = nn.Conv2d(SHIFTS, self.encoder.channels[1], 3, 1, 1)
-        self.head = build_motion_head(self.encoder.channels[-1], 256, scale, learn_focal)
+        self.match = nn.Conv2d(SHIFTS, self.encoder.channels[1], 3, 2, 1)
+        top = self.encoder.channels[-1]
+        self.head = build_motion_head(top, min(256, top), START_MOTION / scale, learn_focal)
 
     def forward(self, earlier: Tensor, later: Tensor) -> tuple[Tensor, ...]:
-        """As of `SmallPoseNetwork`."""
+        """(B, 3, H, W) twice -> of later_from_earlier the axis-angle (radians) and translation (scene units), (B, 3)
+        each, and the logarithm of what the focal length is to be multiplied by, (B, 1), or (B, 0) if not learned."""
         x = (torch.cat([earlier, later], 1) - MEAN) / STD
         for number, level in enumerate(self.encoder.levels):
             x = level(x)
@@ -123,9 +131,9 @@ class DepthNetworks(nn.Module):
     def __init__(self, params: Any) -> None:
         super().__init__()
         learn_focal, reach = params.learn_intrinsics != "no", (params.min_depth, params.max_depth, params.scales)
-        if params.encoder == "small":
-            self.depth: nn.Module = SmallDepthNetwork(*reach)
-            self.pose: nn.Module = SmallPoseNetwork(params.pose_scale, learn_focal)
+        if params.encoder == "light":
+            self.depth: nn.Module = LightDepthNetwork(*reach)
+            self.pose: nn.Module = LightPoseNetwork(params.pose_scale, learn_focal)
         else:
             self.depth = DepthNetwork(params.encoder, *reach)
             self.pose = PoseNetwork(params.encoder, params.pose_scale, learn_focal)

@@ -15,7 +15,7 @@ from lib.data.street import make_clip
 from lib.depth.alignment import refine_poses
 from lib.depth.focal import measure_focal_error
 from lib.depth.losses import smoothness, ssim_error
-from lib.depth.small import match_shifts
+from lib.depth.motion import match_shifts
 from lib.depth.task import average_parts, find_blind, list_sources, scale_focal
 from lib.depth.triplets import draw_color_change
 from lib.figures import depth as pictures
@@ -135,7 +135,7 @@ def test_the_search_finds_the_depth_of_a_wall(rng):
 # networks
 
 
-@pytest.mark.parametrize("encoder", ["small", "resnet18", "resnet50"])
+@pytest.mark.parametrize("encoder", ["small", "light", "resnet18", "resnet50"])
 def test_outputs_have_their_shapes_and_range(encoder, rng):
     networks = depth.build_networks(replace(PARAMS, encoder=encoder, scales=4))
     images = torch.rand(2, 3, *SIZE, generator=rng)
@@ -158,10 +158,10 @@ def test_weights_depend_on_the_seed_alone():
 
 def test_a_shifted_picture_matches_best_at_its_shift(rng):
     """Four pixels to the right and two up are (+2, -1) in the halved frame."""
-    from lib.depth.small import SHIFT
+    from lib.depth.motion import SHIFT
 
     earlier = torch.rand(1, 3, *SIZE, generator=rng)
-    best = match_shifts(earlier, earlier.roll((-2, 4), (2, 3)))[0, :, 3:-3, 3:-3].argmax(0)
+    best = match_shifts(earlier, earlier.roll((-2, 4), (2, 3)))[0, :, 6:-6, 6:-6].argmax(0)
     side = 2 * SHIFT + 1
     assert ((best // side - SHIFT == -1) & (best % side - SHIFT == 2)).float().mean() > 0.95
 
