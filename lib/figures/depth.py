@@ -55,11 +55,10 @@ def draw_rebuilt(middle: np.ndarray, later: np.ndarray, rebuilt: np.ndarray) -> 
 
 
 def draw_masks(image: np.ndarray, warped: np.ndarray, teaches: np.ndarray) -> Figure:
-    """Which neighbour explains a pixel better, and which pixels teach. (H, W, 3), (2, H, W), (H, W)"""
-    colors = np.array([[0, 114, 178], [230, 159, 0]], np.uint8)
+    """A frame, what is left of its rebuilding, and which pixels teach. (H, W, 3), (2, H, W), (H, W)"""
     dark = np.where(teaches[..., None], image, image // 6 + np.array([90, 0, 0], np.uint8))
-    titles = ["frame", "earlier (blue) or later (orange)", "left out by the mask (red)"]
-    return image_row([image, colors[warped.argmin(0)], dark], titles, NARROW)
+    titles = ["frame", "minimum of the errors", "left out by the mask (red)"]
+    return image_row([image, _shade(warped.min(0), 0.5), dark], titles, NARROW)
 
 
 def draw_minimum(image: np.ndarray, errors: np.ndarray, teaches: np.ndarray) -> Figure:
@@ -158,7 +157,7 @@ def draw_failures(
 
 def draw_points(points: np.ndarray, image: np.ndarray, reach: float) -> Figure:
     """Every pixel of a frame at its place in space, from the side and from above. (H, W, 3) twice; `reach` along z"""
-    figure = new_figure(WIDTH, 3.0)
+    figure = new_figure(WIDTH, 2.6)
     chosen = (points[..., 2] < reach).ravel()
     flat, colors = points.reshape(-1, 3)[chosen], image.reshape(-1, 3)[chosen] / 255
     for axes, row, name, limit in zip(figure.subplots(1, 2), (1, 0), ("y, down", "x, right"), (0.35, 0.5)):

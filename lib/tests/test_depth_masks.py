@@ -10,6 +10,7 @@ from lib.data import Dataset, Frame, read_image
 from lib.data.labels import STREET
 from lib.data.street import make_clip
 from lib.depth import Triplets, masks
+from lib.params import DepthParams
 
 from .data import fixtures
 
@@ -199,6 +200,36 @@ def test_bonnets_of_real_cameras():
 
 def whole(shape):
     return slice(0, shape[0]), slice(0, shape[1])
+
+
+def test_what_must_not_teach_is_left_out_by_parameter(tmp_path, monkeypatch):
+    clip = street(*HALT)
+    triplets, drawn = triplets_of(clip.images), np.zeros((*SIZE, 3), np.uint8)
+    same, said = masks.leave_out(DepthParams(), triplets)
+    assert len(same) == len(triplets)
+    assert same.bonnets == (None,)
+    assert said == "left out: no halt was looked for; no bonnet was looked for"
+    fewer, said = masks.leave_out(DepthParams(min_change=masks.MIN_CHANGE), triplets)
+    assert len(fewer) < len(triplets)
+    assert f"{len(triplets) - len(fewer)} triplets of a camera at rest" in said
+    drawn[-16:] = 255
+    cv2.imwrite(str(tmp_path / "bonnet.png"), drawn)
+    monkeypatch.setattr("lib.depth.masks.open_dataset", lambda params, name: WholeFrames())
+    masked, said = masks.leave_out(DepthParams(bonnet=str(tmp_path / "bonnet.png")), triplets)
+    assert masked.bonnets[0].sum() == 16 * SIZE[1]
+    assert "street 25%" in said
+    plain, said = masks.leave_out(DepthParams(find_bonnet=True), triplets_of(street().images))
+    assert not plain.bonnets[0].any()
+    assert "street 0%" in said
+
+
+class WholeFrames:
+    """A data set of which whole images are used."""
+
+    size = SIZE
+
+    def window(self, shape):
+        return slice(0, shape[0]), slice(0, shape[1])
 
 
 def test_a_drawn_bonnet_goes_through_the_window_of_the_frames(tmp_path):

@@ -12,7 +12,7 @@ from lib.data import open_dataset
 from lib.data.kitti import KittiRaw
 from lib.data.street.dataset import Street
 from lib.depth import build_networks, predict_inverse_depth, select_valid
-from lib.depth.sources import FAR, DepthSource, derange, describe, match_stereo, open_source
+from lib.depth.sources import FAR, DepthSource, derange, describe, find_largest, match_stereo, open_source
 from lib.params import DepthParams
 from lib.tests.data.fixtures import params, write_kitti_raw
 from lib.tests.data.layouts import MAP_STEP, shoot, write_images
@@ -50,6 +50,15 @@ def relative_error(dataset, frames, maps) -> float:
         use = select_valid(true) & (values > 0)
         errors.append(np.mean(abs(np.minimum(1 / values[use], 80) / true[use] - 1)))
     return float(np.mean(errors))
+
+
+def test_the_largest_value_is_the_sources_own_or_looked_for(street):
+    frames = street.frames("val")
+    assert find_largest(open_source(depth_params("constant"), street), street, frames) == 1
+    unknown = open_source(depth_params("measured"), street)
+    unknown.largest = None
+    nearest = max(1 / street.depth(frame).min() for frame in frames)
+    assert find_largest(unknown, street, frames) == pytest.approx(1.5 * nearest, rel=1e-5)
 
 
 def test_learned_is_the_networks_prediction(street):
