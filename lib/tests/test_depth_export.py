@@ -332,7 +332,9 @@ def test_frames_without_files_are_read_one_at_a_time_and_made_in_the_calling_thr
 
 def test_generated_streets_are_drawn_once_also_joined_with_others(tmp_path, monkeypatch):
     counts = {"train_clips": 2, "val_clips": 1, "test_clips": 1, "frames_per_clip": 2, "scored_frames_per_clip": 1}
-    values = SimpleNamespace(height=16, width=32, field_of_view=80.0, camera_height=1.6, workers=1, **counts)
+    values = SimpleNamespace(
+        height=16, width=32, field_of_view=80.0, camera_height=1.6, camera_swing=0.0, workers=1, **counts
+    )
     street, files = Street(values, tmp_path / "cache"), Pictures(4)
     files.size = street.size
     files.image = lambda frame: np.full((16, 32, 3), 128, np.uint8)

@@ -9,7 +9,7 @@ import pytest
 from lib.data import find_root, open_dataset, read_image, read_map, resize_image, resize_map
 from lib.data.street import StreetCamera, make_clip
 from lib.data.street.dataset import Street
-from lib.depth.task import read_triplets
+from lib.depth.triplets import read_triplets
 from lib.params import DepthParams
 
 from . import fixtures

@@ -33,7 +33,7 @@ def line(key: str, matrix: np.ndarray, shift: np.ndarray) -> str:
 
 def street_params(**more):
     counts = {"train_clips": 1, "val_clips": 1, "test_clips": 1, "frames_per_clip": 3, "scored_frames_per_clip": 2}
-    return params("", "street", camera_height=1.6, **{**counts, **more})
+    return params("", "street", camera_height=1.6, camera_swing=0.0, **{**counts, **more})
 
 
 def warp(right: np.ndarray, depth: np.ndarray, factor: float) -> tuple[np.ndarray, np.ndarray]:

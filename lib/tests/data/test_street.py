@@ -201,3 +201,16 @@ def test_frames_outside_the_clip_are_refused(clips):
         clips[0].points(3)
     with pytest.raises(ValueError, match="needs the next frame"):
         clips[0].motion(2)
+
+
+def test_a_swinging_camera_turns_as_fast_as_asked_and_leaves_the_world_alone(tmp_path):
+    plain, turning = (make_clip("train", 2, 5, 32, 64, StreetCamera(swing=swing)) for swing in (0.0, 25.0))
+    world = [np.linalg.inv(clip.camera_from_world)[:, :3, 3] for clip in (plain, turning)]
+    np.testing.assert_allclose(world[0], world[1], atol=1e-9)
+    steps = [
+        c.camera_from_world[1:, :3, :3] @ c.camera_from_world[:-1, :3, :3].swapaxes(1, 2) for c in (plain, turning)
+    ]
+    angles = [np.degrees(np.arccos(np.clip((np.trace(s, axis1=1, axis2=2) - 1) / 2, -1, 1))) for s in steps]
+    assert 10 * angles[0].max() < 10 < 10 * angles[1].max() < 35  # degrees a second
+    with pytest.raises(ValueError, match="swing 0 to 60"):
+        make_clip("train", 2, 5, 32, 64, StreetCamera(swing=90.0))
