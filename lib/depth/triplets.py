@@ -106,10 +106,14 @@ def _describe(dataset: Dataset, clip: Sequence[Frame], t: int, first: int, numbe
 
 
 def street_like(params: Any, intrinsics: np.ndarray) -> Any:
-    """Parameters of generated streets seen by a camera of this focal length in pixels; height as in `params`."""
+    """Parameters of generated streets seen by a camera of this focal length in pixels; height as in `params`.
+
+    Their calibration is known; if the focal length is learned afterwards, the networks have the output for it already.
+    """
+    later = "no" if params.learn_intrinsics == "no" else "unknown"
     degrees = camera.field_of_view_of(intrinsics, params.width)
     return replace(
-        params, dataset="street", clips=("street",), field_of_view=degrees, frame_step=1, learn_intrinsics="no"
+        params, dataset="street", clips=("street",), field_of_view=degrees, frame_step=1, learn_intrinsics=later
     )
 
 

@@ -107,6 +107,11 @@ class DepthParams:
             self.source in DEPTH_SOURCES or (self.source.startswith(HUGGING_FACE) and self.source != HUGGING_FACE),
             f"source must be {', '.join(DEPTH_SOURCES)} or {HUGGING_FACE}MODEL, not {self.source!r}",
         )
+        check(
+            self.source in ("learned", "shuffled") or (self.learn_intrinsics == "no" and not self.stereo),
+            f"stereo and learn_intrinsics are for depth that is learned, not for source {self.source!r}: "
+            "leave them at their defaults, or set source = 'learned'",
+        )
         check_fraction(self, "min_change", "mask_from")
         check(
             self.height % 32 == self.width % 32 == 0 and min(self.height, self.width) >= 64,

@@ -311,6 +311,19 @@ def test_the_focal_length_is_shared_by_a_video_and_learned(triplets):
     assert known.loss(known.sample(0), 7)[1]["focal_length"] == pytest.approx(K[0, 0], rel=1e-5)
 
 
+@pytest.mark.parametrize("learn", ["unknown", "all"])
+def test_a_start_on_streets_leaves_the_focal_length_to_be_learned(triplets, learn):
+    params = replace(PARAMS, learn_intrinsics=learn, start_steps=1)
+    like = depth.street_like(params, K)
+    np.testing.assert_allclose(depth.intrinsics_of(Frame("a/0", "a", "train", intrinsics=K), like), K)
+    free = replace(triplets, focal_is_learned=np.ones(5, bool))
+    task = depth.DepthTask(params, free, steps=8, networks=depth.build_networks(like))
+    loss, numbers = task.loss(task.sample(0), 7)
+    loss.backward()
+    assert "focal_length" in numbers
+    assert task.networks.pose.head[-1].bias.grad[6] != 0
+
+
 def test_a_wrong_focal_length_shows_only_in_turns():
     rng = numpy_generator(0, 3)
     pixels, near = rng.uniform(0, SIZE[::-1], (200, 2)), rng.uniform(3, 50, 200)

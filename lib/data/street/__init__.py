@@ -154,17 +154,7 @@ def load_clip(
     Raises:
         ValueError: as make_clip.
     """
-    _check(split, index, frames, height, width, camera)
-    arguments = (split, index, frames, height, width, camera)
-    if cache is None:
-        return make_clip(*arguments)
-    path, key = _place(cache, *arguments)
-    stored = _read(path, key, [f.name for f in fields(Clip)])
-    if stored is not None:
-        return Clip(**stored)
-    clip = make_clip(*arguments)
-    _write(path, key, {f.name: getattr(clip, f.name) for f in fields(Clip)})
-    return clip
+    return Clip(**_load(cache, (split, index, frames, height, width, camera), [f.name for f in fields(Clip)]))
 
 
 def load_right_images(
@@ -183,16 +173,22 @@ def load_right_images(
     Raises:
         ValueError: as make_clip.
     """
-    _check(split, index, frames, height, width, camera)
-    arguments = (split, index, frames, height, width, camera)
-    if cache is None:
-        return make_clip(*arguments, right=True).images
-    path, key = _place(cache, *arguments, RIGHT_PREFIX, BASELINE)
-    stored = _read(path, key, ["images"])
-    if stored is None:
-        stored = {"images": make_clip(*arguments, right=True).images}
-        _write(path, key, stored)
-    return stored["images"]
+    return _load(cache, (split, index, frames, height, width, camera), ["images"], right=True)["images"]
+
+
+def _load(cache, arguments, names, right=False) -> dict[str, np.ndarray]:
+    """Arrays of the clip `make_clip(*arguments, right)`: from the cache, else made, and kept if there is a cache."""
+    _check(*arguments)
+    if cache is not None:
+        path, key = _place(cache, *arguments, *((RIGHT_PREFIX, BASELINE) if right else ()))
+        stored = _read(path, key, names)
+        if stored is not None:
+            return stored
+    clip = make_clip(*arguments, right=right)
+    made = {name: getattr(clip, name) for name in names}
+    if cache is not None:
+        _write(path, key, made)
+    return made
 
 
 def find_folder(cache: Path, split: str, height: int, width: int, camera: StreetCamera) -> Path:
