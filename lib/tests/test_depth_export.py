@@ -339,7 +339,8 @@ def test_generated_streets_are_drawn_once_also_joined_with_others(tmp_path, monk
     files.size = street.size
     files.image = lambda frame: np.full((16, 32, 3), 128, np.uint8)
     drawn, make = Counter(), lib.data.street.make_clip
-    monkeypatch.setattr(lib.data.street, "make_clip", lambda *key: drawn.update([key[:2]]) or make(*key))
+    count = lambda *key, **side: drawn.update([key[:2]]) or make(*key, **side)  # noqa: E731
+    monkeypatch.setattr(lib.data.street, "make_clip", count)
     data = Joined(files, street)
     write_inverse_depths(make_stage(tmp_path / "a"), data, data.frames(), look, LARGEST, workers=3)
     assert drawn == {("train", 0): 1, ("train", 1): 1, ("val", 0): 1, ("test", 0): 1}
