@@ -99,20 +99,29 @@ def compare_still(sources: Tensor, target: Tensor, ssim_weight: float) -> Tensor
     return photometric_error(sources.flatten(0, 1), target, ssim_weight).unflatten(0, (-1, sources.shape[1]))
 
 
-def minimum_reprojection(warped: Tensor, still: Tensor, auto_mask: bool = True) -> tuple[Tensor, Tensor]:
+def minimum_reprojection(
+    warped: Tensor, still: Tensor, auto_mask: bool = True, right: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """The smallest error of the source views, where warping explains more than standing still does.
 
     The minimum forgives what one view cannot see. The mask leaves out what does not move in the image: cars
     that drive along, a halt, flat colour. Ties go to standing still (Monodepth2 breaks them by noise of 1e-5).
+    It is about time: a right image was taken at the same moment, so it teaches where the neighbours must not.
+    (Monodepth2 masks it with them, and then a car that drives along teaches nothing at all.)
 
     Args:
-        warped, still: from `compare_views`, `compare_still`. (B, n, H, W)
+        warped, still: of the neighbours in time, from `compare_views`, `compare_still`. (B, n, H, W)
+        right: error of the warped right image, infinite where there is none. (B, H, W)
     Returns:
         Error and mask of the pixels that teach, (B, H, W) each; a masked pixel holds a constant, without gradient.
     """
     best, rest = warped.amin(1), still.amin(1)
     teaches = best < rest if auto_mask else torch.ones_like(best, dtype=torch.bool)
-    return torch.where(teaches, best, rest), teaches
+    error = torch.where(teaches, best, rest)
+    if right is None:
+        return error, teaches
+    better = right < torch.where(teaches, best, torch.inf)
+    return torch.where(better, right, error), teaches | better
 
 
 def search_depth(

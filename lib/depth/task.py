@@ -66,13 +66,14 @@ class DepthTask:
         both = resize(torch.cat([middle, sources.flatten(0, 1)]), size)
         target, sources = both[: len(middle)], both[len(middle) :].unflatten(0, sources.shape[:2])
         intrinsics = camera.resize_intrinsics(batch["intrinsics"], middle.shape[-2:], size)
-        blind = find_blind(batch, sources)
+        missing = find_missing(batch)
         with torch.no_grad():
-            still, total, taught = compare_still(sources, target, params.ssim_weight) + blind, 0.0, []
+            still, total, taught = compare_still(sources[:, :2], target, params.ssim_weight), 0.0, []
         for scale, inverse_depth in enumerate(maps):
             full = resize(inverse_depth, size)[:, 0]
-            warped = compare_views(sources, target, full, intrinsics, poses, params.ssim_weight) + blind
-            error, teaches = minimum_reprojection(warped, still, masked)
+            warped = compare_views(sources, target, full, intrinsics, poses, params.ssim_weight)
+            right = None if missing is None else warped[:, 2] + missing
+            error, teaches = minimum_reprojection(warped[:, :2], still, masked, right)
             if "bonnet" in batch:
                 bonnet = resize(batch["bonnet"][:, None].float(), size)[:, 0] > 0
                 error, teaches = error.masked_fill(bonnet, 0), teaches & ~bonnet
@@ -96,12 +97,12 @@ def list_sources(batch: dict[str, Tensor], poses: Tensor) -> tuple[Tensor, Tenso
     return torch.cat([sources, batch["right"][:, None]], 1), torch.cat([poses, right_from_left[:, None]], 1)
 
 
-def find_blind(batch: dict[str, Tensor], sources: Tensor) -> Tensor:
-    """Added to the errors: infinity for right images that are not there, else 0. (B, n, 1, 1)"""
-    blind = sources.new_zeros(*sources.shape[:2], 1, 1)
-    if "right" in batch:
-        blind[batch["shift"] == 0, 2] = torch.inf
-    return blind
+def find_missing(batch: dict[str, Tensor]) -> Tensor | None:
+    """Added to the right images' errors: infinity where there is none, else 0. (B, 1, 1), or None without stereo"""
+    if "right" not in batch:
+        return None
+    shift = batch["shift"][:, None, None]
+    return torch.zeros_like(shift).masked_fill(shift == 0, torch.inf)
 
 
 def average_parts(values: Tensor, part: Tensor) -> Tensor:

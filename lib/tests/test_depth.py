@@ -16,7 +16,7 @@ from lib.depth.alignment import refine_poses
 from lib.depth.focal import measure_focal_error
 from lib.depth.losses import smoothness, ssim_error
 from lib.depth.motion import match_shifts
-from lib.depth.task import average_parts, find_blind, list_sources, scale_focal
+from lib.depth.task import average_parts, find_missing, list_sources, scale_focal
 from lib.depth.triplets import draw_color_change
 from lib.figures import depth as pictures
 from lib.parallel import numpy_generator, torch_generator
@@ -95,6 +95,16 @@ def test_minimum_and_mask_pixel_by_pixel(rng):
         assert error[b, y, x] == min(best, rest)
     assert not depth.minimum_reprojection(still, still)[1].any()
     assert depth.minimum_reprojection(still, still, auto_mask=False)[1].all()
+
+
+def test_a_right_image_teaches_where_its_neighbours_must_not():
+    warped = torch.tensor([[0.5, 0.1, 0.1, 0.5]]).reshape(1, 1, 1, 4)
+    still = torch.tensor([[0.2, 0.2, 0.2, 0.2]]).reshape(1, 1, 1, 4)
+    right = torch.tensor([0.3, 0.3, 0.05, math.inf]).reshape(1, 1, 4)
+    error, teaches = depth.minimum_reprojection(warped, still, right=right)
+    torch.testing.assert_close(error.flatten(), torch.tensor([0.3, 0.1, 0.05, 0.2]))
+    assert teaches.flatten().tolist() == [True, True, True, False]
+    assert depth.minimum_reprojection(warped, still, False, right)[1].all()
 
 
 def test_smoothness_forgets_the_unit_and_forgives_edges(rng):
@@ -266,7 +276,8 @@ def test_a_right_image_teaches_metres(rng):
         rebuilt = depth.reproject(right, wall, matrix, poses[:, 2])[..., inside]
         torch.testing.assert_close(rebuilt, left[..., inside], atol=1e-4, rtol=0)
     batch["shift"] = torch.zeros(1)
-    assert find_blind(batch, sources).flatten().tolist() == [0, 0, math.inf]
+    assert find_missing(batch).flatten().tolist() == [math.inf]
+    assert find_missing({}) is None
 
 
 def test_stereo_and_bonnets_reach_the_loss(triplets):
