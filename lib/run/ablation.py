@@ -1,0 +1,175 @@
+"""What each part of learning depth brings: trainings of 01 that differ in one thing, over several seeds.
+
+    python -m lib.run.ablation params/street --vary encoder=small pose_scale=0.01 scales=4 --seeds 0 1 2
+
+Each training is scored on validation clips, never on those a report is about, and kept below outputs/ablation: called
+again, only what is missing is trained. Trainings run beside each other, one thread each, so their own seconds say
+little; steps are timed apart, all settings in turn in one process.
+"""
+
+import argparse
+import hashlib
+import io
+import json
+import math
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import redirect_stdout
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import yaml
+
+from .. import artifacts, data, depth, params
+from ..parallel import parallel_map, pick_device
+from ..training import train
+from .reference import REFERENCE
+
+SHOWN = ("abs_rel", "delta1", "abs_rel_moving")
+ROUNDS, STEPS_A_ROUND = 7, 3  # of the timing
+
+
+def parse_changes(word: str) -> dict[str, Any]:
+    """ "train_clips=32,frames_per_clip=9" -> {"train_clips": 32, "frames_per_clip": 9}; values are read as YAML.
+
+    Raises:
+        ParameterError: not of this form.
+    """
+    pairs = [pair.partition("=") for pair in word.split(",")]
+    if not all(name and value for name, _, value in pairs):
+        raise params.ParameterError(f"--vary {word}: write name=value, or name=value,name=value")
+    return {name: yaml.safe_load(value) for name, _, value in pairs}
+
+
+def read_settings(folder: Path, words: Sequence[str]) -> dict[str, params.DepthParams]:
+    """Name of each setting -> parameters of 01, first those of the file, all scored on validation clips.
+
+    Raises:
+        ParameterError: a parameter is unknown or impossible.
+    """
+    changes = {"as it is": {}} | {word.replace(",", ", "): parse_changes(word) for word in words}
+    file = folder / "01_depth.yaml"
+    return {name: params.read_file(params.DepthParams, file, {**c, "split": "val"}) for name, c in changes.items()}
+
+
+def train_and_score(values: params.DepthParams, folder: Path) -> dict[str, float]:
+    """One training and its scores; read from `folder` if they are there and the code is the same."""
+    known = {"params": params.decisive(values), "code": artifacts.hash_modules("lib.depth", "lib.data")}
+    name = hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()[:16]
+    result = folder / name / "scores.json"
+    if result.is_file():
+        return artifacts.read_json(result)["scores"]
+    task = depth.DepthTask(values, depth.read_triplets(values), values.steps)
+    options = {"optimizer": "adam", "warmup_steps": values.warmup_steps, "device": pick_device(values.device)}
+    with redirect_stdout(io.StringIO()):  # two that report their steps at once are not to be read
+        train(task, result.parent, steps=values.steps, learning_rate=values.learning_rate, key=known, **options)
+    dataset = data.open_dataset(values)
+    frames = dataset.frames(values.split)
+    images = np.stack([dataset.image(frame) for frame in frames])
+    scores = depth.score_frames(dataset, frames, depth.predict_inverse_depth(task.networks, images))
+    scores = {key: value if math.isfinite(value) else None for key, value in scores.items() if key != "classes"}
+    artifacts.write_json(result, {**known, "scores": scores})
+    return scores
+
+
+def time_steps(settings: Mapping[str, params.DepthParams]) -> dict[str, float]:
+    """Milliseconds of a training step of each setting: medians over rounds in which each had its turn."""
+    turns = {}
+    for name, values in settings.items():
+        task = depth.DepthTask(values, depth.read_triplets(values), ROUNDS * STEPS_A_ROUND)
+        task.networks.to(pick_device(values.device)).train()
+        turns[name] = partial(_take_steps, task, torch.optim.Adam(task.networks.parameters()))
+    seconds = {name: [] for name in turns}
+    for _ in range(ROUNDS):
+        for name, turn in turns.items():
+            seconds[name].append(turn())
+    return {name: 1000 * float(np.median(values[1:])) for name, values in seconds.items()}
+
+
+def _take_steps(task: depth.DepthTask, update: torch.optim.Optimizer) -> float:
+    """Mean seconds of a step at full resolution, the last kind of a coarse-to-fine training."""
+    started, last = time.perf_counter(), task.steps - 1
+    for _ in range(STEPS_A_ROUND):
+        batch = {k: v.to(next(task.networks.parameters()).device) for k, v in task.sample(last).items()}
+        loss, numbers = task.loss(batch, last)
+        update.zero_grad()
+        loss.backward()
+        update.step()
+        loss.item(), numbers["teaching"].item()  # wait for the device
+    return (time.perf_counter() - started) / STEPS_A_ROUND
+
+
+def collect(
+    settings: Mapping[str, params.DepthParams], seeds: Sequence[int], scores: Sequence[Mapping[str, float]],
+    milliseconds: Mapping[str, float],
+) -> dict[str, Any]:  # fmt: skip
+    """Scores of each setting by seed, their means, and each setting minus the first, seed by seed."""
+    rows, each = {}, iter(scores)
+    shown = [key for key in SHOWN if all(row[key] is not None for row in scores)]  # nothing moves in some clips
+    for name, values in settings.items():
+        found = [next(each) for _ in seeds]
+        rows[name] = {
+            "steps": values.steps,
+            **{key: [row[key] for row in found] for key in shown},
+            "mean": {key: float(np.mean([row[key] for row in found])) for key in shown},
+            "milliseconds_a_step": milliseconds[name],
+        }
+        first = next(iter(rows.values()))
+        rows[name]["minus_first"] = {key: np.subtract(rows[name][key], first[key]).tolist() for key in shown}
+    base = next(iter(settings.values()))
+    protocol = {"split": base.split, "frames": scores[0]["frames"], "size": [base.height, base.width]}
+    return {"seeds": list(seeds), "protocol": protocol | {"scaling": "median, image by image"}, "settings": rows}
+
+
+def describe(found: Mapping[str, Any]) -> str:
+    """The table of `collect` in Markdown: means, in brackets the smallest and largest difference from the first row."""
+    lines = ["| setting | abs_rel | delta1 | abs_rel of what moves | ms a step |", "|---|---|---|---|---|"]
+    for name, row in found["settings"].items():
+        numbers = []
+        for key in SHOWN:
+            if key not in row["mean"]:
+                numbers.append("")
+                continue
+            low, high = min(row["minus_first"][key]), max(row["minus_first"][key])
+            numbers.append(f"{row['mean'][key]:.3f}" + (f" ({low:+.3f} to {high:+.3f})" if low or high else ""))
+        lines.append(f"| {name} | {' | '.join(numbers)} | {row['milliseconds_a_step']:.0f} |")
+    return "\n".join(lines)
+
+
+def read_arguments(words: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m lib.run.ablation", description="What each part of 01 brings.")
+    parser.add_argument("folder", type=Path, help="parameter files, e.g. params/street")
+    parser.add_argument("--vary", nargs="*", default=[], metavar="NAME=VALUE", help="one setting each")
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    parser.add_argument("--processes", type=int, default=2, help="trainings beside each other, one thread each")
+    parser.add_argument("--record", metavar="NAME", help="keep it as outputs/reference/NAME.json")
+    return parser.parse_args(words)
+
+
+def main(words: Sequence[str]) -> int:
+    arguments = read_arguments(words)
+    try:
+        settings = read_settings(arguments.folder, arguments.vary)
+    except params.ParameterError as error:
+        print(error, file=sys.stderr)
+        return 1
+    folder, seeds = artifacts.run_folder("ablation"), arguments.seeds
+    every = [replace(values, seed=seed, workers=1) for values in settings.values() for seed in seeds]
+    scores = []
+    for values, found in zip(every, parallel_map(partial(train_and_score, folder=folder), every, arguments.processes)):
+        scores.append(found)
+        print(f"{len(scores)} of {len(every)}: seed {values.seed}, abs_rel {found['abs_rel']:.3f}", flush=True)
+    found = collect(settings, seeds, scores, time_steps(settings))
+    print(describe(found))
+    if arguments.record:
+        artifacts.write_json(REFERENCE / f"{arguments.record}.json", found)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

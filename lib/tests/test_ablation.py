@@ -1,0 +1,71 @@
+"""One thing at a time: reading what is varied, training only what is missing, differences seed by seed."""
+
+import pytest
+
+from lib import artifacts, params
+from lib.run import ablation
+
+SMALL = """
+run: street
+height: 64
+width: 64
+train_clips: 1
+frames_per_clip: 3
+val_clips: 1
+scored_frames_per_clip: 1
+steps: 2
+batch: 1
+split: test
+"""
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("RUNS_ROOT", str(tmp_path / "outputs"))
+    monkeypatch.setenv("DATA_CACHE", str(tmp_path / "data"))
+    (tmp_path / "01_depth.yaml").write_text(SMALL)
+    return tmp_path
+
+
+def test_what_is_varied_is_read_as_yaml():
+    assert ablation.parse_changes("auto_mask=false") == {"auto_mask": False}
+    assert ablation.parse_changes("train_clips=32,encoder=light") == {"train_clips": 32, "encoder": "light"}
+    for word in ("scales", "scales=", "scales=4,"):
+        with pytest.raises(params.ParameterError, match="write name=value"):
+            ablation.parse_changes(word)
+
+
+def test_never_on_the_clips_of_the_report(folder):
+    settings = ablation.read_settings(folder, ["scales=4"])
+    assert list(settings) == ["as it is", "scales=4"]
+    assert [values.split for values in settings.values()] == ["val", "val"]
+    assert [values.scales for values in settings.values()] == [1, 4]
+
+
+def test_a_wrong_name_is_said_before_anything_is_trained(folder, capsys):
+    assert ablation.main([str(folder), "--vary", "scale=4"]) == 1
+    assert "scales" in capsys.readouterr().err
+
+
+def test_what_is_there_is_not_trained_again(folder, monkeypatch, capsys):
+    words = [str(folder), "--vary", "scales=2", "--seeds", "0", "1", "--processes", "1"]
+    monkeypatch.setattr(ablation, "ROUNDS", 2)
+    assert ablation.main(words) == 0
+    first = capsys.readouterr().out
+    assert "4 of 4: seed 1" in first
+    assert len(list((artifacts.run_folder("ablation")).glob("*/scores.json"))) == 4
+    monkeypatch.setattr(ablation, "train", None)  # would end in an error
+    assert ablation.main(words) == 0
+    assert capsys.readouterr().out.splitlines()[:4] == first.splitlines()[:4]
+
+
+def test_differences_are_taken_seed_by_seed(folder):
+    settings = ablation.read_settings(folder, ["scales=4"])
+    values = [(0.30, 0.5, 0.6), (0.28, 0.6, 0.5), (0.25, 0.6, 0.6), (0.27, 0.7, 0.7)]
+    scores = [dict(zip(ablation.SHOWN, row)) | {"frames": 36} for row in values]
+    found = ablation.collect(settings, [0, 1], scores, {"as it is": 100.0, "scales=4": 150.0})
+    row = found["settings"]["scales=4"]
+    assert row["mean"]["abs_rel"] == pytest.approx(0.26)
+    assert row["minus_first"]["abs_rel"] == pytest.approx([-0.05, -0.01])
+    assert "| scales=4 | 0.260 (-0.050 to -0.010) | 0.650 (+0.100 to +0.100) |" in ablation.describe(found)
+    assert "| as it is | 0.290 | 0.550 | 0.550 | 100 |" in ablation.describe(found)
