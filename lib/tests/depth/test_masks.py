@@ -12,7 +12,7 @@ from lib.data.street import make_clip
 from lib.depth import Triplets, masks
 from lib.params import DepthParams
 
-from .data import fixtures
+from ..data import fixtures
 
 SIZE = (64, 128)
 HALT = ("val", 11, 12)  # comes to rest after 0.4 s
