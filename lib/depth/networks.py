@@ -140,7 +140,16 @@ class DepthNetworks(nn.Module):
 
 
 def load_depth_network(artifact: Any) -> nn.Module:
-    """The trained depth network of an `Artifact` of 01, in evaluation mode, on the CPU."""
+    """The trained depth network of an `Artifact` of 01, in evaluation mode, on the CPU.
+
+    Raises:
+        ValueError: the run learned no network: its depth came from elsewhere.
+    """
+    if artifact.params.source != "learned":
+        raise ValueError(
+            f"the depth of run {artifact.run!r} is {artifact.params.source}, not learned: it has no network that could "
+            "look at other images. Choose a run with source = learned"
+        )
     network = build_networks(artifact.params).depth
     network.load_state_dict(load_file(artifact.path("depth.safetensors")))
     return network.eval()

@@ -1,6 +1,7 @@
 """Networks of depth from video: shapes and ranges, the seed, the matching of shifts, the order of poses."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -52,3 +53,8 @@ def test_poses_of_both_neighbours_come_from_ordered_pairs(task, rng):
     motion, factors = depth.predict_motion(networks, (images[0].permute(0, 2, 3, 1) * 255).byte().numpy())
     assert motion.shape == (2, 4, 4)
     assert factors.shape == (0,)
+
+
+def test_depth_from_elsewhere_has_no_network_for_other_images():
+    with pytest.raises(ValueError, match="run 'mine' is measured, not learned"):
+        depth.load_depth_network(SimpleNamespace(run="mine", params=replace(PARAMS, source="measured")))
