@@ -1,11 +1,10 @@
 """Depth and pose networks for minutes on a CPU, from random weights.
 
-A step takes 0.6 of the time of `small` (see `networks`), from which they differ in residual blocks and batch norm
-everywhere, a decoder that ends at half resolution, inverse depth on a logarithmic scale, and a pose network that sees
-halved frames. On generated streets they are as good, on KITTI worse (outputs/reference/deviations.md).
+They differ from `small` (see `networks`) in residual blocks, batch norm everywhere, a decoder that ends at half
+resolution, and patches that are matched at every second place only. What each is worth in score and time:
+outputs/reference/deviations.md.
 """
 
-import math
 from itertools import pairwise
 
 import torch
@@ -14,10 +13,11 @@ from torch.nn import functional as F
 
 from .motion import MEAN, SHIFTS, STD, build_motion_head, match_shifts, read_motion
 
+START_LOGIT = -1.0  # of inverse depth in its range, before anything is learned
 START_MOTION = 0.6  # scene units a frame, forward, before anything is learned: then they are about metres
 CHANNELS = (16, 32, 64, 96, 128)  # of the encoder at strides 2 to 32
 WIDTHS = (32, 48, 64, 96)  # of the decoder at strides 2 to 16
-POSE_CHANNELS = (32, 64, 96, 128)  # at strides 4 to 32 of the full frame
+POSE_CHANNELS = (16, 32, 64, 96, 128)  # at strides 2 to 32
 
 
 def convolve(inputs: int, outputs: int, stride: int = 1, size: int = 3) -> nn.Sequential:
@@ -40,7 +40,7 @@ class Block(nn.Module):
 class LightDepthNetwork(nn.Module):
     """Image -> inverse depth at full resolution, enlarged from half; with more `scales` also from coarser levels.
 
-    The sigmoid s of each head becomes farthest * (nearest / farthest)^s: equal steps are equal ratios of depth.
+    The sigmoid s of each head becomes 1 / max_depth + (1 / min_depth - 1 / max_depth) s.
     """
 
     def __init__(self, min_depth: float, max_depth: float, scales: int = 1) -> None:
@@ -52,6 +52,8 @@ class LightDepthNetwork(nn.Module):
         self.reduce = nn.ModuleList(convolve(c, w) for c, w in zip(coarser, WIDTHS))
         self.merge = nn.ModuleList(convolve(w + c, w) for w, c in zip(WIDTHS, CHANNELS))
         self.heads = nn.ModuleList(nn.Conv2d(w, 1, 3, padding=1, padding_mode="reflect") for w in WIDTHS[:scales])
+        for head in self.heads:
+            nn.init.constant_(head.bias, START_LOGIT)
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """(B, 3, H, W) in 0..1 -> inverse depth in 1 / scene unit, scale s of shape (B, 1, H / 2^s, W / 2^s)."""
@@ -65,13 +67,12 @@ class LightDepthNetwork(nn.Module):
             x = F.relu(self.merge[level](torch.cat([x, features[level]], 1)))
             if level < len(self.heads):
                 logit = F.interpolate(self.heads[level](x), scale_factor=2, mode="bilinear", align_corners=False)
-                ratio = math.log(self.nearest / self.farthest)
-                outputs.insert(0, self.farthest * torch.exp(ratio * torch.sigmoid(logit)))
+                outputs.insert(0, self.farthest + (self.nearest - self.farthest) * torch.sigmoid(logit))
         return outputs
 
 
 class LightPoseNetwork(nn.Module):
-    """Two frames in order of time -> how the camera moved between them, from frames of half the size.
+    """Two frames in order of time -> how the camera moved between them.
 
     It also sees how well each patch of the earlier frame matches the later one at every small shift, and it starts
     out driving forward.
@@ -80,17 +81,17 @@ class LightPoseNetwork(nn.Module):
     def __init__(self, scale: float, learn_focal: bool) -> None:
         super().__init__()
         self.scale = scale
+        self.stem = nn.Sequential(convolve(6, POSE_CHANNELS[0], 2), nn.ReLU())
         self.levels = nn.ModuleList(
-            nn.Sequential(convolve(i, o, 2), nn.ReLU(), convolve(o, o), nn.ReLU())
-            for i, o in zip((6, *POSE_CHANNELS), POSE_CHANNELS)
+            nn.Sequential(convolve(i, o, 2), nn.ReLU(), convolve(o, o), nn.ReLU()) for i, o in pairwise(POSE_CHANNELS)
         )
-        self.match = nn.Conv2d(SHIFTS, POSE_CHANNELS[0], 3, padding=1)
+        self.match = nn.Conv2d(SHIFTS, POSE_CHANNELS[1], 3, padding=1)
         self.head = build_motion_head(POSE_CHANNELS[-1], POSE_CHANNELS[-1], START_MOTION / scale, learn_focal)
 
     def forward(self, earlier: Tensor, later: Tensor) -> tuple[Tensor, ...]:
         """(B, 3, H, W) twice -> of later_from_earlier the axis-angle (radians) and translation (scene units), (B, 3)
         each, and the logarithm of what the focal length is to be multiplied by, (B, 1), or (B, 0) if not learned."""
-        x = (F.avg_pool2d(torch.cat([earlier, later], 1), 2) - MEAN) / STD
+        x = self.stem((torch.cat([earlier, later], 1) - MEAN) / STD)
         for number, level in enumerate(self.levels):
             x = level(x)
             if number == 0:

@@ -8,30 +8,22 @@ little; steps are timed apart, all settings in turn in one process.
 """
 
 import argparse
-import hashlib
-import io
-import json
-import math
 import sys
-import time
 from collections.abc import Mapping, Sequence
-from contextlib import redirect_stdout
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 import yaml
 
-from .. import artifacts, data, depth, params
-from ..parallel import parallel_map, pick_device
-from ..training import train
+from .. import artifacts, params
+from ..parallel import parallel_map
 from .reference import REFERENCE
+from .trials import time_steps, train_and_score
 
 SHOWN = ("abs_rel", "delta1", "abs_rel_moving")
-ROUNDS, STEPS_A_ROUND = 7, 3  # of the timing
 
 
 def parse_changes(word: str) -> dict[str, Any]:
@@ -46,62 +38,18 @@ def parse_changes(word: str) -> dict[str, Any]:
     return {name: yaml.safe_load(value) for name, _, value in pairs}
 
 
-def read_settings(folder: Path, words: Sequence[str]) -> dict[str, params.DepthParams]:
+def read_settings(folder: Path, words: Sequence[str], steps: int | None = None) -> dict[str, params.DepthParams]:
     """Name of each setting -> parameters of 01, first those of the file, all scored on validation clips.
+
+    Args:
+        steps: in place of those of the file.
 
     Raises:
         ParameterError: a parameter is unknown or impossible.
     """
     changes = {"as it is": {}} | {word.replace(",", ", "): parse_changes(word) for word in words}
-    file = folder / "01_depth.yaml"
-    return {name: params.read_file(params.DepthParams, file, {**c, "split": "val"}) for name, c in changes.items()}
-
-
-def train_and_score(values: params.DepthParams, folder: Path) -> dict[str, float]:
-    """One training and its scores; read from `folder` if they are there and the code is the same."""
-    known = {"params": params.decisive(values), "code": artifacts.hash_modules("lib.depth", "lib.data")}
-    name = hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()[:16]
-    result = folder / name / "scores.json"
-    if result.is_file():
-        return artifacts.read_json(result)["scores"]
-    task = depth.DepthTask(values, depth.read_triplets(values), values.steps)
-    options = {"optimizer": "adam", "warmup_steps": values.warmup_steps, "device": pick_device(values.device)}
-    with redirect_stdout(io.StringIO()):  # two that report their steps at once are not to be read
-        train(task, result.parent, steps=values.steps, learning_rate=values.learning_rate, key=known, **options)
-    dataset = data.open_dataset(values)
-    frames = dataset.frames(values.split)
-    images = np.stack([dataset.image(frame) for frame in frames])
-    scores = depth.score_frames(dataset, frames, depth.predict_inverse_depth(task.networks, images))
-    scores = {key: value if math.isfinite(value) else None for key, value in scores.items() if key != "classes"}
-    artifacts.write_json(result, {**known, "scores": scores})
-    return scores
-
-
-def time_steps(settings: Mapping[str, params.DepthParams]) -> dict[str, float]:
-    """Milliseconds of a training step of each setting: medians over rounds in which each had its turn."""
-    turns = {}
-    for name, values in settings.items():
-        task = depth.DepthTask(values, depth.read_triplets(values), ROUNDS * STEPS_A_ROUND)
-        task.networks.to(pick_device(values.device)).train()
-        turns[name] = partial(_take_steps, task, torch.optim.Adam(task.networks.parameters()))
-    seconds = {name: [] for name in turns}
-    for _ in range(ROUNDS):
-        for name, turn in turns.items():
-            seconds[name].append(turn())
-    return {name: 1000 * float(np.median(values[1:])) for name, values in seconds.items()}
-
-
-def _take_steps(task: depth.DepthTask, update: torch.optim.Optimizer) -> float:
-    """Mean seconds of a step at full resolution, the last kind of a coarse-to-fine training."""
-    started, last = time.perf_counter(), task.steps - 1
-    for _ in range(STEPS_A_ROUND):
-        batch = {k: v.to(next(task.networks.parameters()).device) for k, v in task.sample(last).items()}
-        loss, numbers = task.loss(batch, last)
-        update.zero_grad()
-        loss.backward()
-        update.step()
-        loss.item(), numbers["teaching"].item()  # wait for the device
-    return (time.perf_counter() - started) / STEPS_A_ROUND
+    file, common = folder / "01_depth.yaml", {"split": "val"} | ({"steps": steps} if steps else {})
+    return {name: params.read_file(params.DepthParams, file, common | own) for name, own in changes.items()}
 
 
 def collect(
@@ -145,6 +93,7 @@ def read_arguments(words: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m lib.run.ablation", description="What each part of 01 brings.")
     parser.add_argument("folder", type=Path, help="parameter files, e.g. params/street")
     parser.add_argument("--vary", nargs="*", default=[], metavar="NAME=VALUE", help="one setting each")
+    parser.add_argument("--steps", type=int, help="of every training, in place of those of the file")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--processes", type=int, default=2, help="trainings beside each other, one thread each")
     parser.add_argument("--record", metavar="NAME", help="keep it as outputs/reference/NAME.json")
@@ -154,7 +103,7 @@ def read_arguments(words: Sequence[str]) -> argparse.Namespace:
 def main(words: Sequence[str]) -> int:
     arguments = read_arguments(words)
     try:
-        settings = read_settings(arguments.folder, arguments.vary)
+        settings = read_settings(arguments.folder, arguments.vary, arguments.steps)
     except params.ParameterError as error:
         print(error, file=sys.stderr)
         return 1

@@ -3,7 +3,7 @@
 import pytest
 
 from lib import artifacts, params
-from lib.run import ablation
+from lib.run import ablation, trials
 
 SMALL = """
 run: street
@@ -21,8 +21,7 @@ split: test
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    monkeypatch.setenv("RUNS_ROOT", str(tmp_path / "outputs"))
-    monkeypatch.setenv("DATA_CACHE", str(tmp_path / "data"))
+    monkeypatch.setattr(artifacts.stages, "OUTPUTS", tmp_path / "outputs")
     (tmp_path / "01_depth.yaml").write_text(SMALL)
     return tmp_path
 
@@ -49,12 +48,12 @@ def test_a_wrong_name_is_said_before_anything_is_trained(folder, capsys):
 
 def test_what_is_there_is_not_trained_again(folder, monkeypatch, capsys):
     words = [str(folder), "--vary", "scales=2", "--seeds", "0", "1", "--processes", "1"]
-    monkeypatch.setattr(ablation, "ROUNDS", 2)
+    monkeypatch.setattr(trials, "ROUNDS", 2)
     assert ablation.main(words) == 0
     first = capsys.readouterr().out
     assert "4 of 4: seed 1" in first
     assert len(list((artifacts.run_folder("ablation")).glob("*/scores.json"))) == 4
-    monkeypatch.setattr(ablation, "train", None)  # would end in an error
+    monkeypatch.setattr(trials, "train", None)  # would end in an error
     assert ablation.main(words) == 0
     assert capsys.readouterr().out.splitlines()[:4] == first.splitlines()[:4]
 

@@ -1,0 +1,67 @@
+"""Short trainings of 01 without its notebook: their scores, and how long their steps take."""
+
+import hashlib
+import io
+import json
+import math
+import time
+from collections.abc import Mapping
+from contextlib import redirect_stdout
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from .. import artifacts, data, depth, params
+from ..parallel import pick_device
+from ..training import train
+
+ROUNDS, STEPS_A_ROUND = 7, 3  # of the timing
+
+
+def train_and_score(values: params.DepthParams, folder: Path) -> dict[str, float]:
+    """One training and its scores; read from `folder` if they are there and the code is the same."""
+    known = {"params": params.decisive(values), "code": artifacts.hash_modules("lib.depth", "lib.data")}
+    name = hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()[:16]
+    result = folder / name / "scores.json"
+    if result.is_file():
+        return artifacts.read_json(result)["scores"]
+    task = depth.DepthTask(values, depth.read_triplets(values), values.steps)
+    options = {"optimizer": "adam", "warmup_steps": values.warmup_steps, "device": pick_device(values.device)}
+    with redirect_stdout(io.StringIO()):  # two that report their steps at once are not to be read
+        train(task, result.parent, steps=values.steps, learning_rate=values.learning_rate, key=known, **options)
+    dataset = data.open_dataset(values)
+    frames = dataset.frames(values.split)
+    images = np.stack([dataset.image(frame) for frame in frames])
+    scores = depth.score_frames(dataset, frames, depth.predict_inverse_depth(task.networks, images))
+    scores = {key: value if math.isfinite(value) else None for key, value in scores.items() if key != "classes"}
+    artifacts.write_json(result, {**known, "scores": scores})
+    return scores
+
+
+def time_steps(settings: Mapping[str, params.DepthParams]) -> dict[str, float]:
+    """Milliseconds of a training step of each setting: medians over rounds in which each had its turn."""
+    turns = {}
+    for name, values in settings.items():
+        task = depth.DepthTask(values, depth.read_triplets(values), ROUNDS * STEPS_A_ROUND)
+        task.networks.to(pick_device(values.device)).train()
+        turns[name] = partial(_take_steps, task, torch.optim.Adam(task.networks.parameters()))
+    seconds = {name: [] for name in turns}
+    for _ in range(ROUNDS):
+        for name, turn in turns.items():
+            seconds[name].append(turn())
+    return {name: 1000 * float(np.median(values[1:])) for name, values in seconds.items()}
+
+
+def _take_steps(task: depth.DepthTask, update: torch.optim.Optimizer) -> float:
+    """Mean seconds of a step at full resolution, the last kind of a coarse-to-fine training."""
+    started, last = time.perf_counter(), task.steps - 1
+    for _ in range(STEPS_A_ROUND):
+        batch = {k: v.to(next(task.networks.parameters()).device) for k, v in task.sample(last).items()}
+        loss, numbers = task.loss(batch, last)
+        update.zero_grad()
+        loss.backward()
+        update.step()
+        loss.item(), numbers["teaching"].item()  # wait for the device
+    return (time.perf_counter() - started) / STEPS_A_ROUND
