@@ -16,10 +16,12 @@ def show_pixel(
     """The search for the depth of pixel (u, v) of the first of two frames. (2, H, W, 3) uint8, (3, 3)"""
     target, source = depth.to_tensor(images, torch.zeros(()))
     predicted = float(1 / depth.predict_inverse_depth(networks, images[:1])[0, v, u])
-    motion = torch.from_numpy(depth.predict_motion(networks, images)[0][0]).float()
+    motions, factors = depth.predict_motion(networks, images)
+    motion, matrix = torch.from_numpy(motions[0]).float(), torch.from_numpy(intrinsics).float()
+    if len(factors):  # the focal length was learned too
+        matrix[[0, 1], [0, 1]] *= float(factors[0])
     network = networks.depth
     depths = torch.logspace(*np.log10([1 / network.nearest, 1 / network.farthest]), 96)
-    matrix = torch.from_numpy(intrinsics).float()
     places, errors = depth.search_depth(target, source, matrix, motion, (u, v), depths, ssim_weight)
     return draw_search(images, (u, v), places.numpy(), depths.numpy(), errors.numpy(), predicted)
 
