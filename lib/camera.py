@@ -49,6 +49,13 @@ def crop_intrinsics(intrinsics: Tensor, top: float, left: float) -> Tensor:
     return shift @ intrinsics
 
 
+def fit_intrinsics(intrinsics: Tensor, window: tuple[slice, slice], size: tuple[int, int]) -> Tensor:
+    """Intrinsics of a stored image after these rows and columns of it are resized to `size` (H, W). (..., 3, 3)"""
+    rows, columns = window
+    cut = crop_intrinsics(intrinsics, rows.start, columns.start)
+    return resize_intrinsics(cut, (rows.stop - rows.start, columns.stop - columns.start), size)
+
+
 def pixel_grid(height: int, width: int, like: Tensor) -> Tensor:
     """Homogeneous pixel coordinates (u, v, 1) of every pixel centre. (H, W, 3)"""
     v, u = torch.meshgrid(torch.arange(height).to(like), torch.arange(width).to(like), indexing="ij")

@@ -12,9 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from .artifacts import Artifact, Stage, load, run_folder
-from .camera import UNKNOWN, crop_intrinsics, intrinsics_from_field_of_view, resize_intrinsics
+from .camera import UNKNOWN, fit_intrinsics, intrinsics_from_field_of_view
 from .clustering import assign_prototypes, cluster_vectors
-from .data import Dataset, find_window, load_reader, resize_image
+from .data import Dataset, Frame, find_window, load_reader, resize_image
+from .data.cameras import correct_intrinsics, scale_focal_lengths
 from .data.labels import CITYSCAPES_LABELS, ClassSet
 from .data.video import read_video
 from .depth import load_depth_network, predict_inverse_depth
@@ -36,6 +37,8 @@ class TrainedRun:
     size: (H, W) that the networks were trained at.
     labels_of: train id of each prototype, 255 = no name; or its group, where the run has no names. (K,) uint8
     classes, named: names and colours of these, and whether the names mean anything.
+    field_of_view: degrees, of what the networks see. focal_factor: what learning made of the assumed focal length;
+    None = a run of before this was kept.
     """
 
     stages: list[Artifact]
@@ -48,6 +51,7 @@ class TrainedRun:
     named: bool
     region_params: RegionParams
     field_of_view: float
+    focal_factor: float | None = None
 
     def inverse_depth(self, images: np.ndarray) -> np.ndarray:
         """(B, H, W, 3) uint8 at `size` -> (B, H, W) float32, in 1 / scene unit."""
@@ -60,6 +64,18 @@ class TrainedRun:
         """
         embeddings = embed_images(self.embedder, images).to(self.prototypes.device)
         return self.labels_of[assign_prototypes(embeddings, self.prototypes, size).cpu().numpy()]
+
+    def correct_camera(self, assumed: Tensor, shape: tuple[int, int]) -> Tensor:
+        """Intrinsics of a whole stored frame of shape (H, W), with the focal length that was learned. (3, 3)
+
+        Args:
+            assumed: what the run assumed of it.
+        """
+        params = self.stages[0].params
+        window = find_window(shape, self.size, params.keep_aspect, params.crop_bottom)
+        seen = Frame("", "", "", intrinsics=fit_intrinsics(assumed, window, self.size).numpy(), calibrated=False)
+        factor = correct_intrinsics(seen, params, self.focal_factor)[0, 0] / seen.intrinsics[0, 0]
+        return torch.from_numpy(scale_focal_lengths(assumed.numpy(), factor))
 
 
 def load_run(run: str, naming: str, clusters: int, device: torch.device) -> TrainedRun:
@@ -86,8 +102,9 @@ def load_run(run: str, naming: str, clusters: int, device: torch.device) -> Trai
         classes = name_groups(int(labels_of.max()) + 1)
     size = (depth.params.height, depth.params.width)
     angle = depth.about.get("field_of_view") or depth.params.field_of_view or UNKNOWN
+    factor = depth.about.get("focal_factor")
     networks = (part.to(device) for part in (load_depth_network(depth), embedder, prototypes))
-    return TrainedRun(stages, size, *networks, labels_of, classes, named, regions.params, angle)
+    return TrainedRun(stages, size, *networks, labels_of, classes, named, regions.params, angle, factor)
 
 
 def class_set(params: Any) -> ClassSet:
@@ -127,7 +144,8 @@ class View:
 class Footage:
     """Which video is looked at, and how: what `VideoParams` leave open comes from the run.
 
-    path: None = the generated street. height: of the pictures in the videos, in pixels.
+    path: None = the generated street. field_of_view: of the whole stored frame; 0 = unknown. height: of the pictures in
+    the videos, in pixels. learned: the run learned from this camera, and its `focal_factor` holds.
     """
 
     path: Path | None
@@ -135,13 +153,15 @@ class Footage:
     crop_bottom: float
     field_of_view: float
     height: int
+    learned: bool = False
 
 
 def choose_footage(params: Any, learned: Any) -> Footage:
     """The video that `params` (a `VideoParams`) name, or the one that the run learned from, or a generated street.
 
     Args:
-        learned: the run's `DepthParams`. Its step, bonnet and field of view hold for its own video only.
+        learned: the run's `DepthParams`. Its step, bonnet and camera hold for its own video only; a field of view in
+            `params` comes first.
     """
     around = [str(place) for place in (Path(params.path), *Path(params.path).parents)] if params.path else []
     own = learned.dataset in ("video", "images") and (not params.path or learned.path in around)
@@ -150,7 +170,8 @@ def choose_footage(params: Any, learned: Any) -> Footage:
     crop = params.crop_bottom if params.crop_bottom >= 0 else learned.crop_bottom if own else 0.0
     degrees = params.field_of_view or (learned.field_of_view if own else 0.0)
     height = params.output_height or (SHOWN_HEIGHT if path else 2 * learned.height)
-    return Footage(Path(path).expanduser() if path else None, step, crop, degrees, height)
+    same = own and not params.field_of_view and learned.dataset in {clip.partition(":")[0] for clip in learned.clips}
+    return Footage(Path(path).expanduser() if path else None, step, crop, degrees, height, same)
 
 
 def output_size(size: tuple[int, int], height: int) -> tuple[int, int]:
@@ -163,11 +184,14 @@ def read_views(footage: Footage, params: Any, trained: TrainedRun) -> Iterator[V
     size, shown = trained.size, output_size(trained.size, footage.height)
     assumed = intrinsics_from_field_of_view(trained.field_of_view, *size)
     for number, seconds, image in read_video(footage.path, footage.video_step, params.start, params.seconds):
-        rows, columns = find_window(image.shape[:2], size, keep_aspect=True, crop_bottom=footage.crop_bottom)
-        part, matrix = image[rows, columns], assumed
-        if footage.field_of_view:
-            whole = intrinsics_from_field_of_view(footage.field_of_view, *image.shape[:2])
-            matrix = resize_intrinsics(crop_intrinsics(whole, rows.start, columns.start), part.shape[:2], size)
+        shape = image.shape[:2]
+        window = find_window(shape, size, keep_aspect=True, crop_bottom=footage.crop_bottom)
+        part, matrix = image[window], assumed
+        corrected = footage.learned and trained.focal_factor is not None
+        if corrected or footage.field_of_view:
+            whole = intrinsics_from_field_of_view(footage.field_of_view or UNKNOWN, *shape)
+            whole = trained.correct_camera(whole, shape) if corrected else whole
+            matrix = fit_intrinsics(whole, window, size)
         yield View(f"{number:06d}", seconds, resize_image(part, shown), resize_image(part, size), matrix.numpy())
 
 

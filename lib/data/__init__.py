@@ -3,7 +3,7 @@
 `open_dataset` is the door; `params.DATASETS` lists what it opens, one module each. All arrays come at the size that
 was asked for: images resized with antialiasing, labels and instances nearest, sparse depth by nearest pixel. `files`
 reads single files, `layout` is the common part of readers of image folders, `prepared` keeps resized frames, `joined`
-puts data sets together, `footage` asks whether a video is fit.
+puts data sets together, `cameras` says which intrinsics hold, `footage` asks whether a video is fit.
 """
 
 import os
@@ -14,8 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from .. import ROOT
+from ..camera import UNKNOWN, fit_intrinsics, intrinsics_from_field_of_view
 from ..params import DATASETS
 from .files import (
     find_window,
@@ -55,7 +57,10 @@ class Frame:
     id: unique in its data set, stable, usable as a relative path without ending, e.g. "train_03/0007".
     clip: the video it belongs to; frames of one clip are ordered and equally spaced in time.
     split: train, val or test.
-    intrinsics: pinhole matrix in pixels at the data set's size, or None if unknown. (3, 3) float64
+    intrinsics: pinhole matrix in pixels at the data set's size; None if not even the shape of the stored image is
+        known without opening it. (3, 3) float64
+    calibrated: False = nobody measured the camera: `intrinsics` follow from `params.field_of_view`, or 70 degrees
+        where that is 0 too. Never True without `intrinsics`.
     time: seconds since the clip began.
     """
 
@@ -65,6 +70,11 @@ class Frame:
     time: float = 0.0
     intrinsics: np.ndarray | None = field(default=None, compare=False, repr=False)
     labelled: bool = False
+    calibrated: bool = field(default=True, compare=False)
+
+    def __post_init__(self) -> None:
+        if self.intrinsics is None:
+            object.__setattr__(self, "calibrated", False)
 
 
 class Dataset(ABC):
@@ -103,6 +113,22 @@ class Dataset(ABC):
     def window(self, shape: tuple[int, int]) -> tuple[slice, slice]:
         """Rows and columns of a stored array of this shape (H, W) that are used; see `find_window`."""
         return find_window(shape, self.size, self.keep_aspect, self.crop_bottom)
+
+    def fit_intrinsics(self, matrix: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+        """Intrinsics of a stored image of this shape (H, W), at the data set's window and size. (3, 3)"""
+        return fit_intrinsics(torch.from_numpy(np.asarray(matrix, float)), self.window(shape), self.size).numpy()
+
+    def assume_intrinsics(self, degrees: float, shape: tuple[int, int]) -> np.ndarray:
+        """`fit_intrinsics` of a camera that nobody measured, whose stored images have this shape (H, W). (3, 3)
+
+        Args:
+            degrees: horizontal field of view of the whole stored image; 0 = unknown: 70.
+        """
+        return self.fit_intrinsics(intrinsics_from_field_of_view(degrees or UNKNOWN, *shape).numpy(), shape)
+
+    def reader(self, frame: Frame) -> str:
+        """Name of the data set that the frame is read from: of several put together, one of them."""
+        return self.name
 
     @abstractmethod
     def image(self, frame: Frame) -> np.ndarray:

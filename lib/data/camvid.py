@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 
-from ..camera import UNKNOWN, crop_intrinsics, intrinsics_from_field_of_view, resize_intrinsics
 from . import Dataset, Frame, find_root, list_images, read_image, read_map, read_size, resize_image, resize_map
 from .files import is_there
 from .labels import CAMVID_11, CAMVID_IGNORE, IGNORE
@@ -39,12 +38,8 @@ class CamVid(Dataset):
         self.name, self.classes = "camvid", CAMVID_11
         self.size = (params.height, params.width)
         self._paths = _find_images(find_root(params.data_root, "camvid", HELP))
-        intrinsics = intrinsics_from_field_of_view(params.field_of_view or UNKNOWN, *SOURCE_SIZE)
         self.keep_aspect, self.crop_bottom = params.keep_aspect, params.crop_bottom
-        rows, columns = self.window(SOURCE_SIZE)
-        used = (rows.stop - rows.start, columns.stop - columns.start)
-        intrinsics = crop_intrinsics(intrinsics, rows.start, columns.start)
-        self._intrinsics = resize_intrinsics(intrinsics, used, self.size).numpy()
+        self._intrinsics = self.assume_intrinsics(params.field_of_view, SOURCE_SIZE)
         self._frames = self._make_frames(params.fold)
 
     def _make_frames(self, fold: int) -> list[Frame]:
@@ -65,7 +60,8 @@ class CamVid(Dataset):
                 split = "test" if drive == DRIVES[fold] else "val" if held else "train"
             else:
                 continue
-            frames.append(Frame(stem, clip, split, (number - start) / RATE, self._intrinsics, labelled=True))
+            time = (number - start) / RATE
+            frames.append(Frame(stem, clip, split, time, self._intrinsics, labelled=True, calibrated=False))
         return frames
 
     def block(self, frame: Frame) -> str:

@@ -2,7 +2,8 @@
 
 Below `gta5/`: images/00001.png, labels/00001.png (palette images), and split.mat if it was fetched. Without it every
 tenth image is "val". A few labels of the release differ in size from their image: such pairs are left out, and how
-many is said when the data set is opened. Beside labelIds there is 34, the licence plate, which is ignored.
+many is said when the data set is opened. Beside labelIds there is 34, the licence plate, which is ignored. The game's
+camera is not known: intrinsics follow from `params.field_of_view`.
 """
 
 from pathlib import Path
@@ -39,10 +40,13 @@ class GTA5(FolderDataset):
         for path in images:
             if path.stem in split:
                 labels = need_file(root / "labels" / f"{path.stem}.png", path, HELP)
-                if read_size(path) != read_size(labels):
+                shape = read_size(path)
+                if shape != read_size(labels):
                     self.left_out.append(path.stem)
                     continue
-                self.add(Frame(path.stem, path.stem, split[path.stem], labelled=True), Files(path, labels))
+                matrix = self.assume_intrinsics(params.field_of_view, shape)
+                frame = Frame(path.stem, path.stem, split[path.stem], 0.0, matrix, labelled=True, calibrated=False)
+                self.add(frame, Files(path, labels))
         if self.left_out and not self._frames:
             raise ValueError(
                 f"all labels in {root / 'labels'} differ in size from their images: copy both anew. {HELP}"

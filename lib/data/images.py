@@ -3,8 +3,10 @@
 `params.path` is the folder. Images of one folder, in natural order (2 before 10), are one clip: if they are video, they
 should be equally spaced in time; if not, learn depth from other `clips`, or give `maps`. A subfolder called train, val
 or test names the split of what is below it; else every tenth clip is "val", or of fewer than ten clips the last tenth
-of each. There are no labels. With `params.maps`, a folder of the same structure holds a 16-bit map for every image
-(depth, disparity, a borehole's transit time; see `joined.WithMaps`).
+of each. There are no labels and no calibration: intrinsics follow from `params.field_of_view`, of each image's own
+shape; where that is 0, of the first image in its folder, so that not every file is opened. With `params.maps`, a folder
+of the same structure holds a 16-bit map for every image (depth, disparity, a borehole's transit time; see
+`joined.WithMaps`).
 """
 
 import os
@@ -12,7 +14,6 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-from ..camera import intrinsics_from_field_of_view
 from . import Frame, read_size
 from .files import ENDINGS, is_there, natural_key
 from .layout import Files, FolderDataset, need_files
@@ -42,15 +43,9 @@ class ImageFolder(FolderDataset):
                 if index >= first_held:
                     clip, split, first = _find_free(f"{whole}_val", folders, root), "val", first_held
                 stem = path.relative_to(root).with_suffix("").as_posix()
-                matrix = self._intrinsics(params, path)
-                self.add(Frame(stem, clip, split, (index - first) / RATE, matrix), Files(path))
-
-    def _intrinsics(self, params: Any, path: Path) -> Any:
-        """From the field of view of the whole image; None if that is unknown."""
-        if not params.field_of_view:
-            return None
-        shape = read_size(path)
-        return self.fit_intrinsics(intrinsics_from_field_of_view(params.field_of_view, *shape).numpy(), shape)
+                if params.field_of_view or not index:
+                    matrix = self.assume_intrinsics(params.field_of_view, read_size(path))
+                self.add(Frame(stem, clip, split, (index - first) / RATE, matrix, calibrated=False), Files(path))
 
 
 def _find_free(name: str, folders: Collection[Path], root: Path) -> str:

@@ -29,6 +29,9 @@ class Wrapper(Dataset):
     def block(self, frame: Frame) -> str:
         return self._of(frame).block(frame)
 
+    def reader(self, frame: Frame) -> str:
+        return self._of(frame).reader(frame)
+
     def image(self, frame: Frame) -> np.ndarray:
         return self._of(frame).image(frame)
 

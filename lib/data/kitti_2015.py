@@ -3,7 +3,8 @@
 Below `kitti_2015/training/`, where data_semantics, data_scene_flow and its calibration unpack: image_2/000000_10.png,
 image_3 (the right camera), semantic (Cityscapes' labelIds), instance (labelId * 256 + number), disp_occ_0 (256 d),
 calib_cam_to_cam/000000.txt.
-Anything but the images may be missing; frames NN_11.png, the later ones of the flow benchmark, are not read.
+Anything but the images may be missing (without calibration, `params.field_of_view` is assumed); frames NN_11.png, the
+later ones of the flow benchmark, are not read.
 
 `params.fold` 0..4 names the fifth that is "test": 40 images, drawn once for all with a fixed seed (the papers give no
 folds); the rest is "train". Fold 5: all 200 are "test", as CPCDR scores without labels. Images differ by a few pixels
@@ -44,9 +45,13 @@ class Kitti2015(FolderDataset):
             split = "test" if params.fold in (fold, FOLDS) else "train"
             semantic = need_file(root / "semantic" / f"{path.stem}.png", path, HELP) if labelled else None
             files = Files(path, semantic, root / "instance" / f"{path.stem}.png", root / "disp_occ_0")
-            calibration = self._calibration(path)
-            matrix = None if calibration is None else self.fit_intrinsics(calibration[0], read_size(path))
-            self.add(Frame(path.stem, path.stem, split, 0.0, matrix, labelled=labelled), files)
+            calibration, shape = self._calibration(path), read_size(path)
+            if calibration is None:
+                matrix = self.assume_intrinsics(params.field_of_view, shape)
+            else:
+                matrix = self.fit_intrinsics(calibration[0], shape)
+            known = calibration is not None
+            self.add(Frame(path.stem, path.stem, split, 0.0, matrix, labelled=labelled, calibrated=known), files)
 
     def _calibration(self, image: Path) -> tuple[np.ndarray, float] | None:
         """Intrinsics of the stored image and baseline in metres; None without the file."""

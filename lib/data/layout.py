@@ -6,9 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
-from ..camera import crop_intrinsics, resize_intrinsics
 from . import Dataset, Frame, read_image, read_map, resize_image, resize_map
 from .files import read_size, read_text
 
@@ -40,6 +38,7 @@ class FolderDataset(Dataset):
         self.keep_aspect, self.crop_bottom = params.keep_aspect, params.crop_bottom
         self._frames: list[Frame] = []
         self._files: dict[str, Files] = {}
+        self._assumed: dict[tuple[float, tuple[int, int]], np.ndarray] = {}
 
     def add(self, frame: Frame, files: Files) -> None:
         """One frame more.
@@ -52,12 +51,10 @@ class FolderDataset(Dataset):
         self._files[frame.id] = files
         self._frames.append(frame)
 
-    def fit_intrinsics(self, matrix: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-        """Intrinsics of a stored image of this shape (H, W), at the data set's window and size. (3, 3)"""
-        rows, columns = self.window(shape)
-        used = (rows.stop - rows.start, columns.stop - columns.start)
-        cut = crop_intrinsics(torch.from_numpy(np.asarray(matrix, float)), rows.start, columns.start)
-        return resize_intrinsics(cut, used, self.size).numpy()
+    def assume_intrinsics(self, degrees: float, shape: tuple[int, int]) -> np.ndarray:
+        if (degrees, shape) not in self._assumed:  # one array for all images of a shape
+            self._assumed[degrees, shape] = super().assume_intrinsics(degrees, shape)
+        return self._assumed[degrees, shape]
 
     def image_path(self, frame: Frame) -> Path:
         return self._files[frame.id].image

@@ -4,7 +4,8 @@ Either `scannet/scannet_frames_25k/SCENE/{color,depth,pose,label,instance}/00000
 frame in a hundred, labels as NYU40 ids), or `scannet/scans/SCENE/{color,depth,pose}/0.*` with intrinsic/*.txt as the
 SensReader exports them (every frame, no labels here). Depth is 16 bits of millimetres, 0 where the sensor saw nothing:
 it has holes. It is coarser than the image and covers the same view. The official lists scannetv2_val.txt and
-scannetv2_test.txt beside the scenes' folder make the splits; without them every tenth scene is "val".
+scannetv2_test.txt beside the scenes' folder make the splits; without them every tenth scene is "val". Of a scene
+without its intrinsics `params.field_of_view` is assumed.
 """
 
 from pathlib import Path
@@ -42,16 +43,17 @@ class ScanNet(FolderDataset):
                 listed = set(read_list(path))
                 split = {s: name if s in listed else "train" if split[s] == name else split[s] for s in split}
         for scene in scenes:
-            self._add_scene(scene, split[scene.name], scene / camera, SKIP[layout])
+            self._add_scene(scene, split[scene.name], scene / camera, SKIP[layout], params.field_of_view)
 
-    def _add_scene(self, scene: Path, split: str, camera: Path, skip: int) -> None:
+    def _add_scene(self, scene: Path, split: str, camera: Path, skip: int, degrees: float) -> None:
         images = sorted(need_files(list_images(scene / "color", HELP), scene / "color", HELP), key=_number)
-        matrix = None
-        if is_there(camera):
+        shape, calibrated = read_size(images[0]), is_there(camera)
+        matrix = self.assume_intrinsics(degrees, shape)
+        if calibrated:
             stored = _read_matrix(camera)[:3, :3]
             if min(stored[0, 0], stored[1, 1], stored[2, 2]) <= 0:
                 raise ValueError(f"{camera} holds no intrinsics: download it again. {HELP}")
-            matrix = self.fit_intrinsics(stored, read_size(images[0]))
+            matrix = self.fit_intrinsics(stored, shape)
         before, start, clip = None, 0, ""
         for path in images:
             number = _number(path)
@@ -63,7 +65,8 @@ class ScanNet(FolderDataset):
                 need_file(depth, path, HELP)
             if labelled := is_there(labels.parent, folder=True):
                 need_file(labels, path, HELP)
-            frame = Frame(f"{scene.name}/{number:06d}", clip, split, (number - start) / RATE, matrix, labelled=labelled)
+            name, time = f"{scene.name}/{number:06d}", (number - start) / RATE
+            frame = Frame(name, clip, split, time, matrix, labelled=labelled, calibrated=calibrated)
             self.add(frame, Files(path, labels if labelled else None, None, depth))
 
     def labels(self, frame: Frame) -> np.ndarray | None:

@@ -4,6 +4,7 @@
 `score_frames`. `sources` has what is not learned: measured, stereo, other people's networks, controls.
 """
 
+from ..data.cameras import correct_intrinsics, intrinsics_of
 from .export import write_inverse_depths
 from .focal import describe_focal, measure_focal_error
 from .losses import compare_still, compare_views, minimum_reprojection, photometric_error, reproject, search_depth
@@ -21,7 +22,8 @@ from .metrics import (
 from .networks import DepthNetworks, build_networks, load_depth_network
 from .sources import derange, describe, find_largest, open_source
 from .task import DepthTask, explain_triplet, predict_inverse_depth, predict_motion, predict_views, to_tensor
-from .triplets import Triplets, intrinsics_of, read_triplets, street_like
+from .tracks import find_drives, follow, was_learned
+from .triplets import Triplets, read_triplets, street_like
 
 __all__ = [
     "DepthNetworks",
@@ -33,14 +35,17 @@ __all__ = [
     "chain_poses",
     "compare_still",
     "compare_views",
+    "correct_intrinsics",
     "derange",
     "describe",
     "describe_focal",
     "drop_still",
     "explain_triplet",
     "find_bonnet",
+    "find_drives",
     "find_failures",
     "find_largest",
+    "follow",
     "intrinsics_of",
     "leave_out",
     "load_depth_network",
@@ -62,5 +67,6 @@ __all__ = [
     "street_like",
     "to_tensor",
     "warn_of_holes",
+    "was_learned",
     "write_inverse_depths",
 ]

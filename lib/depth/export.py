@@ -1,7 +1,7 @@
 """Inverse depth of tens of thousands of frames: read ahead, predicted, written as 16-bit PNGs; a kill costs nothing.
 
-The network runs in the calling thread. Reading and writing run beside it in threads, not processes: decoding, encoding
-and waiting for the disk all let other threads run, and nothing has to be copied or started anew.
+The source, a network or not, runs in the calling thread. Reading and writing run beside it in threads, not processes:
+decoding, encoding and waiting for the disk all let other threads run, and nothing has to be copied or started anew.
 """
 
 import errno
@@ -26,7 +26,9 @@ from ..data import Dataset, Frame
 Source = Callable[[list[Frame], np.ndarray], np.ndarray]
 """Frames and their images (B, H, W, 3) uint8 -> inverse depth (B, H, W) float32, 0 = no value."""
 
-WAITED = ("reading", "network", "writing")  # what the calling thread waits for
+WAITED = {"reading": "reading", "source": "making the maps", "writing": "writing"}
+"""What the calling thread waits for, and how a sentence calls it."""
+
 AHEAD = 2  # batches that are being read, and batches that wait to be written
 TRIED = 16  # maps after which it is estimated how much space the others will need
 STALE = 60  # seconds after which an unfinished file is taken to be left by a killed process
@@ -38,15 +40,15 @@ class Export:
 
     written: maps made now. found: maps that were there already, left by an interrupted attempt.
     seconds: wall time, without what a data set makes on its first use.
-    reading, network, writing: shares of `seconds` that the calling thread waited for images, spent in the source, and
-        waited for files; what is missing to 1 is its own work.
+    reading, source, writing: shares of `seconds` that the calling thread waited for images, spent in the source (a
+        network, stereo matching, a file), and waited for files; what is missing to 1 is its own work.
     """
 
     written: int
     found: int
     seconds: float
     reading: float
-    network: float
+    source: float
     writing: float
 
     @property
@@ -55,7 +57,7 @@ class Export:
 
     @property
     def bound_by(self) -> str:
-        """reading, network or writing, whichever took the largest share; nothing, if nothing was written."""
+        """reading, source or writing, whichever took the largest share; nothing, if nothing was written."""
         return max(WAITED, key=lambda name: getattr(self, name)) if self.written else "nothing"
 
     def describe(self) -> str:
@@ -63,8 +65,8 @@ class Export:
         if not self.written:
             return f"nothing to write: {self.found} maps were there already"
         rate, name = self.images_per_second, self.bound_by
-        by, share = "the network" if name == "network" else name, 100 * getattr(self, name)
-        text = f"{rate:.{0 if rate >= 10 else 1}f} images a second, bound by {by} ({share:.0f} % of the time)"
+        share = 100 * getattr(self, name)
+        text = f"{rate:.{0 if rate >= 10 else 1}f} images a second, bound by {WAITED[name]} ({share:.0f} % of the time)"
         return text + f"; {self.found} maps were there already" * bool(self.found)
 
 
@@ -113,7 +115,7 @@ def write_inverse_depths(
         stack.callback(reading.shutdown, cancel_futures=True)  # after an error nobody wants more images
         writer = _Writer(stage, largest, writing, len(left), bar)
         for group, images in clock.walk("reading", _read_ahead(dataset, left, batch, reading)):
-            for part, maps in clock.walk("network", _predict(source, group, images)):
+            for part, maps in clock.walk("source", _predict(source, group, images)):
                 writer.put(part, maps)
                 with clock.waits_for("writing"):
                     writer.collect(AHEAD * batch)

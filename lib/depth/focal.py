@@ -7,6 +7,7 @@ from scipy.optimize import least_squares
 from scipy.spatial.transform import Rotation
 
 from ..camera import field_of_view_of
+from ..data.cameras import scale_focal_lengths
 
 
 def measure_focal_error(
@@ -33,7 +34,7 @@ def measure_focal_error(
     start = np.r_[Rotation.from_matrix(rotation).as_rotvec(), translation]
     misses = []
     for factor in factors:
-        wrong = intrinsics * np.array([[factor, 1, 1], [1, factor, 1], [1, 1, 1]])
+        wrong = scale_focal_lengths(intrinsics, factor)
         points = np.linalg.solve(wrong, np.c_[pixels, np.ones(len(pixels))].T) * depth
 
         def miss(motion: np.ndarray, wrong: np.ndarray = wrong, points: np.ndarray = points) -> np.ndarray:
@@ -59,14 +60,17 @@ def describe_focal(assumed: np.ndarray, factors: Iterable[np.ndarray], width: in
         factors: of each clip, what its pairs make of it, see `predict_motion`.
     Returns:
         `focal_length` in pixels of this width, the median over all pairs; `focal_length_spread`, the standard
-        deviation over clips of their medians, in pixels; `field_of_view`, degrees.
+        deviation over clips of their medians, in pixels; `field_of_view`, degrees; `focal_factor`, the same median as
+        a factor on the assumed focal length, see `correct_intrinsics`.
     """
     clips = [np.median(f) for f in factors if len(f)]
     pairs = np.concatenate([f for f in factors if len(f)])
-    found = assumed * np.array([[np.median(pairs), 1, 1], [1, np.median(pairs), 1], [1, 1, 1]])
+    factor = float(np.median(pairs))
+    found = scale_focal_lengths(assumed, factor)
     spread = float(np.std(clips) * assumed[0, 0])
     return {
         "focal_length": float(found[0, 0]),
         "focal_length_spread": spread,
         "field_of_view": field_of_view_of(found, width),
+        "focal_factor": factor,
     }

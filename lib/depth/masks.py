@@ -9,10 +9,12 @@ import cv2
 import numpy as np
 from scipy import ndimage
 
-from ..data import open_dataset, read_image, resize_image
+from ..data import open_dataset, read_image, read_size, resize_image
 from ..data.footage.motion import find_still as find_fixed_edges
 from ..data.footage.view import LEAST_STILL_FRAMES, LOWER_PART
 from ..data.footage.view import find_bonnet as find_bar
+from ..data.video import list_clips, name_clips
+from ..data.video.decode import first_frame
 from .metrics import scale_to, select_valid
 from .triplets import Triplets
 
@@ -239,14 +241,17 @@ def _compare_with_road(inverse_depth: np.ndarray, things: np.ndarray, road: np.n
 
 
 def warn_of_holes(
-    dataset: Any, frames: Sequence[Any], inverse_depths: Iterable[np.ndarray], max_depth: float
-) -> tuple[dict[str, float], str | None]:
+    dataset: Any, frames: Sequence[Any], inverse_depths: Iterable[np.ndarray], max_depth: float,
+    *, metric: bool = False, learned: bool = True,
+) -> tuple[dict[str, float], str | None]:  # fmt: skip
     """Are cars predicted at infinity, as they are when many of them drive at the camera's own speed?
 
     Args:
         frames: of `dataset`; where it has labels and depth, they are used.
         inverse_depths: one (H, W) array a frame, read one after the other.
         max_depth: the farthest that the network can say, in scene units.
+        metric: the maps are in 1 / metre: they are not scaled before they are compared with true depth.
+        learned: the maps are of a network that was trained here; if not, the warning has no advice on training.
     Returns:
         `frames_with_holes`, a share of the frames (see `find_holes`); `cars_too_far` and `moving_too_far`, shares of
         the pixels of cars, trucks and buses, and of what moves by itself, that are predicted more than twice as far
@@ -263,16 +268,16 @@ def warn_of_holes(
         for name, mask in masks.items():
             if mask is not None and both is not None and both.any():
                 chosen = mask & both
-                late = scale_to(true, inverse_depth, both)[chosen] > TOO_FAR * true[chosen]
+                late = scale_to(true, inverse_depth, both, metric)[chosen] > TOO_FAR * true[chosen]
                 counts[name] += chosen.sum(), late.sum()
             elif mask is not None and "road" in named:
                 counts[name] += _compare_with_road(inverse_depth, mask, labels == named["road"])
     numbers = {"frames_with_holes": holes / total if total else np.nan}
     numbers |= {name: float(late / seen) if seen else np.nan for name, (seen, late) in counts.items()}
-    return numbers, _word(numbers)
+    return numbers, _word(numbers, learned)
 
 
-def _word(numbers: dict[str, float]) -> str | None:
+def _word(numbers: dict[str, float], learned: bool) -> str | None:
     texts = {
         "frames_with_holes": (MOST_HOLES, "{:.0%} of the frames have holes at infinity in the road"),
         "cars_too_far": (MOST_TOO_FAR, "{:.0%} of the cars' pixels are more than twice too far"),
@@ -281,6 +286,11 @@ def _word(numbers: dict[str, float]) -> str | None:
     found = [text.format(numbers[name]) for name, (most, text) in texts.items() if numbers[name] > most]
     if not found:
         return None
+    if not learned:
+        return (
+            f"some areas may be much too far: {'; '.join(found)}. Nothing was trained here, so it is the source that "
+            "errs: look at the failures before regions are made of these maps."
+        )
     return (
         f"cars may be predicted at infinity, as they drive with the camera: {'; '.join(found)}. Keep auto_mask on, "
         "learn from longer or more clips with oncoming and parked cars, try a larger frame_step, and leave halts out "
@@ -294,17 +304,18 @@ def leave_out(params: Any, triplets: Triplets) -> tuple[Triplets, str]:
     Returns:
         The triplets that are left, and what was left out, one sentence.
     Raises:
-        FileNotFoundError, ValueError: as `drop_still`, `find_bonnet`, `read_bonnet`.
+        FileNotFoundError, ValueError: as `drop_still`, `find_bonnet`, `read_bonnet`; also an image of a bonnet where no
+            clip that is learned from is of `params.dataset`, to which it belongs.
     """
+    drawn = _read_bonnets(params, triplets) if params.bonnet else {}
     triplets, dropped = drop_still(triplets, params.min_change)
     said = [f"{dropped} triplets of a camera at rest" if params.min_change else "no halt was looked for"]
     bonnets = list(triplets.bonnets)
     if params.bonnet or params.find_bonnet:
-        for number, name in enumerate(params.clips):
+        for number in range(len(bonnets)):
             rows = triplets.of_part(number)
-            if params.bonnet and name.split(":")[0] == params.dataset:
-                dataset = open_dataset(params, name)
-                bonnets[number] = read_bonnet(params.bonnet, dataset.size, dataset.window)
+            if number in drawn:
+                bonnets[number] = drawn[number]
             elif params.find_bonnet and len(rows):
                 bonnets[number] = find_bonnet(triplets.images, rows, crop_bottom=params.crop_bottom)
         shares = [f"{name} {bonnet.mean():.0%}" for name, bonnet in zip(params.clips, bonnets) if bonnet is not None]
@@ -312,3 +323,29 @@ def leave_out(params: Any, triplets: Triplets) -> tuple[Triplets, str]:
     else:
         said.append("no bonnet was looked for")
     return replace(triplets, bonnets=tuple(bonnets)), f"left out: {'; '.join(said)}"
+
+
+def _read_bonnets(params: Any, triplets: Triplets) -> dict[int, np.ndarray]:
+    """The drawn bonnet for each of the named videos that are of `params.dataset` and have triplets. Raises: as above"""
+    read_image(Path(params.bonnet))
+    bonnets = {}
+    for number, name in enumerate(params.clips):
+        if name.split(":")[0] == params.dataset and (triplets.part == number).any():
+            dataset = open_dataset(params, name)
+            bonnets[number] = read_bonnet(params.bonnet, dataset.size, dataset.window, _stored_shape(dataset, params))
+    if not bonnets:
+        raise ValueError(
+            f"the bonnet {params.bonnet} belongs to the data set {params.dataset}, but learned from are only the clips "
+            f"{', '.join(params.clips)}: name a clip of {params.dataset} in `clips`, or leave `bonnet` empty"
+        )
+    return bonnets
+
+
+def _stored_shape(dataset: Any, params: Any) -> tuple[int, int] | None:
+    """(H, W) of the first frame as it is stored: by its header, or the film's first image; None without a file."""
+    frame = dataset.frames()[0]
+    path = dataset.image_path(frame)
+    if path is None and dataset.name == "video":
+        files = list_clips(params.path)
+        return first_frame(dict(zip(name_clips(files), files))[frame.id.split("/")[0]]).shape[:2]
+    return None if path is None else read_size(path)

@@ -9,7 +9,7 @@ import numpy as np
 CAP = 80.0  # metres: farther true depth is left out, farther predictions count as this
 FLOOR = 1e-3  # metres
 GARG = (0.40810811, 0.99189189), (0.03594771, 0.96405229)  # rows, columns as shares: what velodyne reaches in KITTI
-MOVING = "moves by itself"  # beside the classes; no class has this name
+MOVING, STILL = "moves by itself", "does not move by itself"  # beside the classes; no class has these names
 NUMBERS = ("abs_rel", "sq_rel", "rmse", "rmse_log", "delta1", "delta2", "delta3")
 
 
@@ -107,7 +107,7 @@ def _pool_masks(dataset: Any, frame: Any) -> dict[str, np.ndarray]:
     masks = {}
     if labels is not None:
         masks = {name: labels == i for name, i in zip(dataset.classes.names, dataset.classes.ids)}
-    return masks if moving is None else masks | {MOVING: moving}
+    return masks if moving is None else masks | {MOVING: moving, STILL: ~moving}
 
 
 def score_frames(
@@ -122,35 +122,39 @@ def score_frames(
         metric: predictions are in metres, as from stereo, and not scaled.
     Returns:
         `frames`, the number of images scored; means over them of the seven numbers; `abs_rel_moving` and
-        `delta1_moving`, pooled over pixels of moving things (NaN without any); `scale_spread`, the standard deviation
-        over the mean of the images' scales (0: all agree); `coverage`, the share of the valid true pixels that have a
-        prediction; `classes`: name -> (abs_rel, delta1, pixels), pooled; an empty dictionary if no frame has true
-        depth, NaN for all numbers if no prediction has a value there.
+        `delta1_moving`, pooled over pixels of things that move by themselves (NaN without any), and `abs_rel_still`,
+        pooled over all other pixels of frames whose motion is known (NaN without any): compare these two, as `abs_rel`
+        is a mean over images; `scale_spread`, the standard deviation over the mean of the images' scales (0: all
+        agree); `coverage`, the share of the valid true pixels that have a prediction; `classes`: name -> (abs_rel,
+        delta1, pixels), pooled; an empty dictionary if no frame has true depth, NaN for all numbers if no prediction
+        has a value there.
     """
-    images, pools, scales, valid, compared = [], {}, [], 0, 0
+    images, sums, scales, valid, compared = [], {}, [], 0, 0
     for pair in compare_frames(dataset, frames, inverse_depths, crop, metric):
         valid, compared = valid + pair.valid.sum(), compared + pair.compared.sum()
         if not pair.compared.any():
             continue
-        images.append(measure_depth(pair.true[pair.compared], pair.predicted[pair.compared]))
+        true, predicted = pair.true[pair.compared], pair.predicted[pair.compared]
+        images.append(measure_depth(true, predicted))
         scales.append(pair.scale)
+        errors, close = np.abs(predicted - true) / true, np.maximum(predicted / true, true / predicted) < 1.25
         for name, mask in _pool_masks(dataset, frames[pair.index]).items():
-            chosen = mask & pair.compared
-            pools.setdefault(name, []).append((pair.true[chosen], pair.predicted[chosen]))
+            chosen = mask[pair.compared]
+            found = errors[chosen].sum(dtype=float), close[chosen].sum(), chosen.sum()
+            sums[name] = sums.get(name, 0) + np.array(found, float)
     if not valid:
         return {}
-    joined = {name: [np.concatenate(side) for side in zip(*pairs)] for name, pairs in pools.items()}
-    nan = dict.fromkeys(NUMBERS, np.nan)
-    rows = {name: (measure_depth(*pair) if len(pair[0]) else nan, len(pair[0])) for name, pair in joined.items()}
-    moving = rows.pop(MOVING, (nan, 0))[0]
+    rows = {name: (*(row[:2] / row[2] if row[2] else [np.nan] * 2), int(row[2])) for name, row in sums.items()}
+    moving, still = (rows.pop(name, (np.nan, np.nan, 0)) for name in (MOVING, STILL))
     return {
         "frames": len(images),
         **{key: float(np.mean([image[key] for image in images])) if images else np.nan for key in NUMBERS},
-        "abs_rel_moving": float(moving["abs_rel"]),
-        "delta1_moving": float(moving["delta1"]),
+        "abs_rel_moving": float(moving[0]),
+        "abs_rel_still": float(still[0]),
+        "delta1_moving": float(moving[1]),
         "scale_spread": float(np.std(scales) / np.mean(scales)) if scales else np.nan,
         "coverage": float(compared / valid),
-        "classes": {name: (float(row["abs_rel"]), float(row["delta1"]), n) for name, (row, n) in rows.items()},
+        "classes": {name: (float(abs_rel), float(delta1), n) for name, (abs_rel, delta1, n) in rows.items()},
     }
 
 

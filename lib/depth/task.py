@@ -66,21 +66,34 @@ class DepthTask:
         both = resize(torch.cat([middle, sources.flatten(0, 1)]), size)
         target, sources = both[: len(middle)], both[len(middle) :].unflatten(0, sources.shape[:2])
         intrinsics = camera.resize_intrinsics(batch["intrinsics"], middle.shape[-2:], size)
-        missing = find_missing(batch)
         with torch.no_grad():
-            still, total, taught = compare_still(sources[:, :2], target, params.ssim_weight), 0.0, []
+            alike = sources[:, :2]
+            still = compare_still(alike, target, params.ssim_weight) if masked else torch.zeros_like(alike[:, :, 0])
+        total, taught = 0.0, []
         for scale, inverse_depth in enumerate(maps):
             full = resize(inverse_depth, size)[:, 0]
             warped = compare_views(sources, target, full, intrinsics, poses, params.ssim_weight)
-            right = None if missing is None else warped[:, 2] + missing
-            error, teaches = minimum_reprojection(warped[:, :2], still, masked, right)
-            if "bonnet" in batch:
-                bonnet = resize(batch["bonnet"][:, None].float(), size)[:, 0] > 0
-                error, teaches = error.masked_fill(bonnet, 0), teaches & ~bonnet
+            error, teaches = judge(batch, warped, still, masked)
             colors = resize(middle, inverse_depth.shape[-2:])
             total = total + error.mean() + params.smoothness / 2**scale * smoothness(inverse_depth, colors)
             taught.append(teaches.float().mean())
         return total / len(maps), taught[0]
+
+
+def judge(batch: dict[str, Tensor], warped: Tensor, still: Tensor, masked: bool) -> tuple[Tensor, Tensor]:
+    """`minimum_reprojection` of a batch: with its right images, without its bonnets.
+
+    Args:
+        warped: of all sources. (B, 2 or 3, H, W)
+        still: of the neighbours in time; not read unless `masked`. (B, 2, H, W)
+    """
+    missing = find_missing(batch)
+    right = None if missing is None else warped[:, 2] + missing
+    error, teaches = minimum_reprojection(warped[:, :2], still, masked, right)
+    if "bonnet" in batch:
+        bonnet = resize(batch["bonnet"][:, None].float(), warped.shape[-2:])[:, 0] > 0
+        error, teaches = error.masked_fill(bonnet, 0), teaches & ~bonnet
+    return error, teaches
 
 
 def list_sources(batch: dict[str, Tensor], poses: Tensor) -> tuple[Tensor, Tensor]:
@@ -192,18 +205,28 @@ def predict_motion(
 
 @torch.no_grad()
 def explain_triplet(
-    networks: DepthNetworks, images: np.ndarray, intrinsics: np.ndarray, params: Any
-) -> tuple[np.ndarray, np.ndarray]:
-    """What the loss makes of one triplet. (3, H, W, 3) uint8, (3, 3)
+    networks: DepthNetworks, images: np.ndarray, intrinsics: np.ndarray, params: Any,
+    right: np.ndarray | None = None, baseline: float = 0.0, bonnet: np.ndarray | None = None,
+) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+    """What the loss makes of one triplet at the end of a training. (3, H, W, 3) uint8, (3, 3)
 
+    Args:
+        intrinsics: known, assumed or learned: those that are right.
+        right, baseline: the right image of the middle frame, (H, W, 3) uint8, and metres to it.
+        bonnet: True where nothing is learned. (H, W)
     Returns:
         Photometric errors of the warped neighbours, (2, H, W), and which pixels teach, (H, W) bool.
     """
     frames = to_tensor(images, next(networks.parameters()))[None]
-    poses, focal = predict_views(networks.eval(), frames)
-    matrix = torch.from_numpy(intrinsics).to(frames)[None]
-    matrix = scale_focal(matrix, focal.mean(1)) if focal.numel() else matrix
-    sources, target = frames[:, ::2], frames[:, 1]
+    batch = {"images": frames}
+    if right is not None:
+        batch |= {"right": to_tensor(right[None], frames), "shift": frames.new_tensor([baseline])}
+    if bonnet is not None:
+        batch["bonnet"] = torch.from_numpy(bonnet).to(frames.device)[None]
+    poses, _ = predict_views(networks.eval(), frames)
+    sources, poses = list_sources(batch, poses)
+    target, matrix = frames[:, 1], torch.from_numpy(intrinsics).to(frames)[None]
     warped = compare_views(sources, target, networks.depth(target)[0][:, 0], matrix, poses, params.ssim_weight)
-    teaches = minimum_reprojection(warped, compare_still(sources, target, params.ssim_weight), params.auto_mask)[1]
-    return warped[0].cpu().numpy(), teaches[0].cpu().numpy()
+    still = compare_still(sources[:, :2], target, params.ssim_weight)
+    teaches = judge(batch, warped, still, params.auto_mask)[1]
+    return warped[0, :2].cpu().numpy(), teaches[0].cpu().numpy()

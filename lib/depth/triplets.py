@@ -10,6 +10,7 @@ from torch import Tensor
 
 from .. import camera
 from ..data import Dataset, Frame, open_dataset
+from ..data.cameras import intrinsics_of
 from ..data.prepared import FrameImages, gather_images
 from ..parallel import numpy_generator
 
@@ -23,7 +24,7 @@ class Triplets:
 
     images: (N, H, W, 3) uint8
     members: rows of `images`: earlier, middle, later. (M, 3) int
-    intrinsics: of each triplet, in pixels of `images`; where the camera is unknown, assumed. (M, 3, 3) float32
+    intrinsics: of each triplet, in pixels of `images`; where nobody measured the camera, assumed. (M, 3, 3) float32
     focal_is_learned: triplets whose focal length is only where learning begins. (M,) bool
     part: which of the named videos a triplet is from. (M,) int
     bonnets: of each video, pixels that never teach. One (H, W) bool or None each
@@ -48,26 +49,14 @@ class Triplets:
         return np.unique(self.members[self.part == number])
 
 
-def intrinsics_of(frame: Frame, params: Any) -> np.ndarray:
-    """The frame's calibration or, without one, that of `params.field_of_view`. (3, 3) float64
-
-    With `learn_intrinsics` = all, where learning begins: a camera that looks through the middle with an unknown angle.
-    """
-    if params.learn_intrinsics == "all":
-        return camera.intrinsics_from_field_of_view(camera.UNKNOWN, params.height, params.width).numpy()
-    if frame.intrinsics is not None:
-        return frame.intrinsics
-    degrees = params.field_of_view or camera.UNKNOWN
-    return camera.intrinsics_from_field_of_view(degrees, params.height, params.width).numpy()
-
-
 def read_triplets(params: Any, names: tuple[str, ...] = ()) -> Triplets:
     """All triplets t - frame_step, t, t + frame_step of the clips that depth is learned from.
 
     Args:
         names: DATASET = its train split, DATASET:CLIP = that whole clip; empty = `params.clips`.
     Raises:
-        ValueError: no clip is long enough for one triplet; or `params.stereo` and no clip has right images.
+        ValueError: no clip is long enough for one triplet; `params.stereo` and no clip has right images; or with
+            `params.learn_intrinsics` all clips are calibrated, unless they are those of `street_like`.
     """
     step, count, parts, rows = params.frame_step, 0, [], []
     for number, name in enumerate(names or params.clips):
@@ -84,6 +73,11 @@ def read_triplets(params: Any, names: tuple[str, ...] = ()) -> Triplets:
     members, matrices, learned, numbers, baselines = (np.array(column) for column in zip(*rows))
     if params.stereo and not baselines.any():
         raise ValueError(f"none of the clips {list(names or params.clips)} has right images: set stereo = false")
+    if params.learn_intrinsics != "no" and not learned.any() and not _is_start(params):
+        raise ValueError(
+            f"the clips {list(names or params.clips)} are calibrated, so that no focal length is left to learn: set "
+            "learn_intrinsics = no, or all to learn it as a check"
+        )
     return Triplets(
         gather_images(parts, params.workers),
         members,
@@ -99,7 +93,7 @@ def read_triplets(params: Any, names: tuple[str, ...] = ()) -> Triplets:
 def _describe(dataset: Dataset, clip: Sequence[Frame], t: int, first: int, number: int, params: Any) -> tuple[Any, ...]:
     """One row of the columns of `Triplets`."""
     step, frame = params.frame_step, clip[t]
-    learned = {"no": False, "unknown": frame.intrinsics is None, "all": True}[params.learn_intrinsics]
+    learned = {"no": False, "unknown": not frame.calibrated, "all": True}[params.learn_intrinsics]
     baseline = (dataset.baseline(frame) or 0.0) if params.stereo else 0.0
     at = first + t
     return (at - step, at, at + step), intrinsics_of(frame, params), learned, number, baseline
@@ -109,12 +103,17 @@ def street_like(params: Any, intrinsics: np.ndarray) -> Any:
     """Parameters of generated streets seen by a camera of this focal length in pixels; height as in `params`.
 
     Their calibration is known; if the focal length is learned afterwards, the networks have the output for it already.
+    `start_steps` stays above 0: that says that nothing but motion and depth are learned here.
     """
     later = "no" if params.learn_intrinsics == "no" else "unknown"
     degrees = camera.field_of_view_of(intrinsics, params.width)
-    return replace(
-        params, dataset="street", clips=("street",), field_of_view=degrees, frame_step=1, learn_intrinsics=later
-    )
+    like = {"dataset": "street", "clips": ("street",), "field_of_view": degrees, "frame_step": 1}
+    return replace(params, **like, learn_intrinsics=later, start_steps=max(params.start_steps, 1))
+
+
+def _is_start(params: Any) -> bool:
+    """Are these the generated streets of `street_like`?"""
+    return params.start_steps > 0 and params.dataset == "street" and params.clips == ("street",)
 
 
 def draw_color_change(rng: np.random.Generator) -> tuple[np.ndarray, float]:

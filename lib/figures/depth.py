@@ -5,19 +5,39 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from scipy import ndimage
 
 from ..data import Dataset, Frame
 from ..depth import scale_to, select_valid
 from . import WIDTH, color_depth, color_labels, color_regions, image_grid, image_row, new_figure, show_image
 
-BLUE, ORANGE, GREY = "#0072b2", "#d55e00", "#999999"
+BLUE, ORANGE, GREEN, YELLOW, GREY = "#0072b2", "#d55e00", "#009e73", "#f0e442", "#999999"
 NEAREST = 5.0  # metres; what is as near or nearer is brightest in a picture of depth
 NARROW = 8.0  # inches, of figures that hold photographs
+SPARSE = 0.3  # share of the pixels with a value below which a map is drawn in blots, as single pixels are not seen
 
 
 def invert_depth(depth: np.ndarray) -> np.ndarray:
     """Inverse depth of a true map for `color_depth`: sky is barely above 0, no value is 0. (H, W)"""
     return np.divide(1, np.minimum(depth, 1e4), out=np.zeros_like(depth), where=depth > 0)
+
+
+def thicken(values: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """Sparse values, as of velodyne, spread over the pixels around: for pictures only. Dense ones stay. (H, W) twice
+
+    Each pixel that is 1 away from a known one (at 320 pixels of width; more in proportion) gets the value of the
+    nearest.
+    """
+    if not 0 < known.mean() < SPARSE:
+        return values
+    away, places = ndimage.distance_transform_edt(~known, return_indices=True)
+    return np.where(away < max(1, round(known.shape[1] / 320)) + 0.5, values[tuple(places)], values)
+
+
+def _see_depth(depth: np.ndarray) -> np.ndarray:
+    """A true map in colours. (H, W, 3) uint8"""
+    return color_depth(invert_depth(thicken(depth, depth > 0)), 1 / NEAREST)
 
 
 def to_depth(inverse_depth: np.ndarray, true: np.ndarray | None, metric: bool) -> np.ndarray:
@@ -37,7 +57,7 @@ def draw_clip(dataset: Dataset, frames: Sequence[Frame]) -> Figure:
     for frame in frames:
         depth, labels, things = dataset.depth(frame), dataset.labels(frame), dataset.instances(frame)
         moving, columns = dataset.moving(frame), {"frame": dataset.image(frame)}
-        columns |= {} if depth is None else {"true depth": color_depth(invert_depth(depth), 1 / NEAREST)}
+        columns |= {} if depth is None else {"true depth": _see_depth(depth)}
         columns |= {} if labels is None else {"class": color_labels(labels, dataset.classes)}
         columns |= {} if things is None else {"instance": color_regions(things)}
         columns |= {} if moving is None else {"moves by itself": _shade(moving, 1)}
@@ -82,27 +102,74 @@ def draw_focal(factors: np.ndarray, misses: dict[str, np.ndarray]) -> Figure:
 
 def draw_search(
     images: Sequence[np.ndarray], pixel: tuple[int, int], places: np.ndarray, depths: np.ndarray,
-    errors: np.ndarray, predicted: float,
+    errors: np.ndarray, predicted: float, *, true: float | None = None,
 ) -> Figure:  # fmt: skip
-    """One pixel, where its depth candidates fall in the next frame, and the loss of each candidate."""
-    figure = new_figure(WIDTH, 2.4)
-    left, middle, right = figure.subplots(1, 3)
-    show_image(left, images[0], f"frame t, pixel {pixel}")
-    show_image(middle, images[1], "frame t+1, where it could be")
-    left.plot(*pixel, "o", color=ORANGE, mec="w")
-    inside = ((places > -0.5) & (places < np.array(images[0].shape[1::-1]) - 0.5)).all(1)
-    middle.plot(*places[inside].T, ".-", color="w", lw=0.5, ms=2)
-    chosen = np.abs(np.log(depths / predicted)).argmin()
-    middle.plot(*places[chosen], "o", color=ORANGE, mec="w")
-    right.semilogx(depths, errors, color=BLUE)
-    right.axvline(predicted, color=ORANGE, label="predicted")
-    right.set(xlabel="depth in scene units", ylabel="photometric error", title="Loss along the epipolar line")
-    right.legend(frameon=False)
+    """One pixel, where its depth candidates fall in the next frame, enlarged, and the loss of each candidate.
+
+    Args:
+        images: frame t and the next one. (H, W, 3) uint8 each
+        pixel: column and row.
+        places: columns and rows in the next frame, one a candidate. (N, 2)
+        depths, errors: of the candidates, depths in ascending order. (N,) each
+        predicted, true: depths of the pixel, in the unit of `depths`; None = not known.
+    """
+    shape = images[1].shape[:2]
+    inside = ((places > -0.5) & (places < np.array(shape[::-1]) - 0.5)).all(1)
+    seen = np.flatnonzero(inside) if inside.any() else np.arange(len(depths))
+    lowest = depths[seen[np.argmin(errors[seen])]]
+    found = {
+        "predicted": (predicted, ORANGE, "o", 11),
+        "true": (true, GREEN, "D", 8),
+        "lowest loss": (lowest, BLUE, "s", 5),
+    }
+    figure = new_figure(WIDTH, 3.0)
+    left, middle, right = figure.subplots(1, 3, width_ratios=(1, 1, 1.1))
+    rows, columns = _frame_line(places[inside] if inside.any() else np.array([pixel]), shape)
+    bounds = columns.start - 0.5, columns.stop - 0.5, rows.stop - 0.5, rows.start - 0.5
+    show_image(left, images[0], f"frame t, pixel {tuple(map(int, pixel))}")
+    left.plot(*pixel, "o", color=ORANGE, mec="w", ms=7)
+    show_image(middle, images[1][rows, columns], "frame t+1, the dashed window", extent=bounds)
+    width, height = columns.stop - columns.start, rows.stop - rows.start
+    left.add_patch(Rectangle((bounds[0], bounds[3]), width, height, fill=False, ec="w", lw=1.2, ls="--"))
+    line = np.where(inside[:, None], places, np.nan)
+    for color, thick in (("k", 4), (YELLOW, 2)):  # dark below, so that it is seen on bright and dark
+        middle.plot(*line.T, color=color, lw=thick, solid_capstyle="round")
+    for name, place, mark in (("nearest", seen[0], "^"), ("farthest", seen[-1], "v")) if inside.any() else ():
+        label = f"{name} candidate, {depths[place]:.3g}"
+        middle.plot(*places[place], mark, color=YELLOW, mec="k", ms=12, label=label, ls="none", zorder=3)
+    right.semilogx(depths, errors, color=GREY, lw=1)
+    right.semilogx(depths, np.where(inside, errors, np.nan), color=BLUE, lw=2)
+    for name, (value, color, mark, size) in found.items():
+        if value is None:
+            continue
+        nearest = np.abs(np.log(depths / value)).argmin()
+        right.axvline(value, color=color, lw=1, ls=":")
+        right.plot(value, np.interp(np.log(value), np.log(depths), errors), mark, color=color, mec="w", ms=size)
+        label = f"{name}, {value:.3g}"
+        middle.plot(*line[nearest], mark, color=color, mec="w", ms=size, label=label, ls="none", zorder=4)
+    middle.set(xlim=bounds[:2], ylim=bounds[2:])
+    right.set(xlabel="depth in the unit of the prediction", ylabel="photometric error")
+    right.set_title("loss along the line" + " (grey: out of the frame)" * (not inside.all()), fontsize=10)
+    figure.legend(*middle.get_legend_handles_labels(), loc="outside lower center", ncols=5, frameon=False, fontsize=9)
     return figure
 
 
+def _frame_line(places: np.ndarray, shape: tuple[int, int]) -> tuple[slice, slice]:
+    """Rows and columns of an image (H, W) around a line: of its shape, a quarter as wide or what the line needs."""
+    low, high = places.min(0), places.max(0)
+    across, down = 1.3 * (high - low)
+    width = min(max(shape[1] / 4, 40, across, down * shape[1] / shape[0]), shape[1])
+    sizes = [max(1, min(round(n), whole)) for n, whole in zip((width * shape[0] / shape[1], width), shape)]
+    starts = [round(c - n / 2) for c, n in zip((low + high)[::-1] / 2, sizes)]
+    starts = [min(max(start, 0), whole - n) for start, n, whole in zip(starts, sizes, shape)]
+    return slice(starts[0], starts[0] + sizes[0]), slice(starts[1], starts[1] + sizes[1])
+
+
 def draw_depth(images: Any, inverse_depths: Any, true: Sequence[np.ndarray | None], scaled: Any) -> Figure:
-    """Frame, prediction and, where there is truth, truth and relative error (white = half of the depth or more)."""
+    """Frame, prediction and, where there is truth, truth and relative error (white = half of the depth or more).
+
+    Sparse truth and its errors are drawn in blots, see `thicken`.
+    """
     rows, blank = [], np.full_like(images[0], 230)
     titles = ["frame", "predicted depth", "true depth", "error (white: > 50 %)"]
     titles = titles[: 2 if all(depth is None for depth in true) else 4]
@@ -118,8 +185,8 @@ def draw_depth(images: Any, inverse_depths: Any, true: Sequence[np.ndarray | Non
             row = [
                 image,
                 color_depth(invert_depth(metres), 1 / NEAREST),
-                color_depth(invert_depth(depth), 1 / NEAREST),
-                _shade(error, 0.5),
+                _see_depth(depth),
+                _shade(thicken(error, depth > 0), 0.5),
             ]
         rows.append(row[: len(titles)])
     return image_grid(rows, titles, NARROW)
@@ -148,7 +215,8 @@ def draw_failures(
     parts = figure.subfigures(len(images), 1, squeeze=False, height_ratios=rows)[:, 0]
     for part, title, *maps in zip(parts, titles, images, inverse_depths, true, errors):
         image, inverse_depth, depth, error = maps
-        predicted, seen = color_depth(inverse_depth, 1 / NEAREST), color_depth(invert_depth(depth), 1 / NEAREST)
+        predicted, seen = color_depth(inverse_depth, 1 / NEAREST), _see_depth(depth)
+        error = thicken(error, depth > 0)
         part.suptitle(title, fontsize=10, x=0.01, ha="left")
         for axes, picture, name in zip(part.subplots(1, 4), (image, predicted, seen, _shade(error, 0.5)), names):
             show_image(axes, picture, name if part is parts[0] else "")

@@ -1,13 +1,14 @@
 """Every frame of a data set through the grouping, one process each, saved as it is made."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from ..artifacts import Artifact, Stage, read_inverse_depth
 from ..camera import UNKNOWN, intrinsics_from_field_of_view
 from ..data import Dataset, Frame, read_map
+from ..data.cameras import correct_intrinsics, intrinsics_of
 from .grouping import Graph, build_graph, group_regions
 from .metrics import cut_grid, cut_slic, score_regions
 
@@ -43,11 +44,22 @@ class FrameGrouper:
     stage: Stage
 
     def intrinsics(self, frame: Frame) -> np.ndarray:
-        """The frame's calibration, or the field of view that notebook 01 learned or assumed. (3, 3)"""
-        if frame.intrinsics is not None:
-            return frame.intrinsics
-        degrees = self.depth.about.get("field_of_view") or self.depth.params.field_of_view or UNKNOWN
-        return intrinsics_from_field_of_view(degrees, *self.dataset.size).numpy()
+        """The frame's calibration; or of a camera that nobody measured, what notebook 01 learned or assumed. (3, 3)
+
+        What 01 learned holds for the data sets that it learned from; for frames of others, what was assumed.
+        """
+        params, degrees = self.depth.params, self.depth.about.get("field_of_view")
+        if frame.intrinsics is None:
+            matrix = intrinsics_from_field_of_view(degrees or params.field_of_view or UNKNOWN, *self.dataset.size)
+            return matrix.numpy()
+        if self.dataset.reader(frame) not in {clip.partition(":")[0] for clip in params.clips}:
+            return correct_intrinsics(frame, replace(params, learn_intrinsics="no"))
+        factor = self.depth.about.get("focal_factor", 1.0)
+        if params.learn_intrinsics != "no" and "focal_factor" not in self.depth.about and degrees:
+            # a run of before the factor was kept: its field of view says the same, at the final width
+            found = intrinsics_from_field_of_view(degrees, *self.dataset.size)
+            factor = float(found[0, 0]) / intrinsics_of(frame, params)[0, 0]
+        return correct_intrinsics(frame, params, factor)
 
     def inverse_depth(self, frame: Frame) -> np.ndarray:
         """What notebook 01 predicted, or the data set's own, as `params.depth` says; 0 = no value. (H, W) float32"""

@@ -32,10 +32,15 @@ def parse_changes(word: str) -> dict[str, Any]:
     Raises:
         ParameterError: not of this form.
     """
-    pairs = [pair.partition("=") for pair in word.split(",")]
-    if not all(name and value for name, _, value in pairs):
-        raise params.ParameterError(f"--vary {word}: write name=value, or name=value,name=value")
-    return {name: yaml.safe_load(value) for name, _, value in pairs}
+    wanted = params.ParameterError(f"--vary {word}: write name=value, or name=value,name=value")
+    try:
+        texts = yaml.load("{" + word.replace("=", ": ") + "}", yaml.BaseLoader)
+    except yaml.YAMLError:
+        raise wanted from None
+    if not texts or "" in texts.values():
+        raise wanted
+    text = {name for name in texts if params.is_text(params.DepthParams, name)}  # "no" is a word there
+    return {n: v if n in text or isinstance(v, list) else yaml.safe_load(v) for n, v in texts.items()}
 
 
 def read_settings(folder: Path, words: Sequence[str], steps: int | None = None) -> dict[str, params.DepthParams]:
@@ -71,22 +76,23 @@ def collect(
         rows[name]["minus_first"] = {key: np.subtract(rows[name][key], first[key]).tolist() for key in shown}
     base = next(iter(settings.values()))
     protocol = {"split": base.split, "frames": scores[0]["frames"], "size": [base.height, base.width]}
-    return {"seeds": list(seeds), "protocol": protocol | {"scaling": "median, image by image"}, "settings": rows}
+    protocol["scaling"] = "none" if base.stereo else "median of each image"
+    return {"seeds": list(seeds), "protocol": protocol, "settings": rows}
 
 
 def describe(found: Mapping[str, Any]) -> str:
-    """The table of `collect` in Markdown: means, in brackets the smallest and largest difference from the first row."""
-    lines = ["| setting | abs_rel | delta1 | abs_rel of what moves | ms a step |", "|---|---|---|---|---|"]
+    """The table of `collect` in Markdown: means with the smallest and largest of the seeds."""
+    lines = ["| setting | abs_rel | minus the first | delta1 | abs_rel of what moves | ms a step |", "|---" * 6 + "|"]
     for name, row in found["settings"].items():
-        numbers = []
-        for key in SHOWN:
-            if key not in row["mean"]:
-                numbers.append("")
-                continue
-            low, high = min(row["minus_first"][key]), max(row["minus_first"][key])
-            numbers.append(f"{row['mean'][key]:.3f}" + (f" ({low:+.3f} to {high:+.3f})" if low or high else ""))
-        lines.append(f"| {name} | {' | '.join(numbers)} | {row['milliseconds_a_step']:.0f} |")
+        cells = [f"{row['mean'][key]:.3f} ({_span(row[key])})" if key in row["mean"] else "" for key in SHOWN]
+        cells.insert(1, _span(row["minus_first"]["abs_rel"], "+") if any(row["minus_first"]["abs_rel"]) else "")
+        cells.append(f"{row['milliseconds_a_step']:.0f}")
+        lines.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def _span(values: Sequence[float], sign: str = "") -> str:
+    return f"{min(values):{sign}.3f} to {max(values):{sign}.3f}"
 
 
 def read_arguments(words: Sequence[str]) -> argparse.Namespace:
@@ -110,9 +116,14 @@ def main(words: Sequence[str]) -> int:
     folder, seeds = artifacts.run_folder("ablation"), arguments.seeds
     every = [replace(values, seed=seed, workers=1) for values in settings.values() for seed in seeds]
     scores = []
-    for values, found in zip(every, parallel_map(partial(train_and_score, folder=folder), every, arguments.processes)):
-        scores.append(found)
-        print(f"{len(scores)} of {len(every)}: seed {values.seed}, abs_rel {found['abs_rel']:.3f}", flush=True)
+    try:
+        results = parallel_map(partial(train_and_score, folder=folder), every, arguments.processes)
+        for values, found in zip(every, results):
+            scores.append(found)
+            print(f"{len(scores)} of {len(every)}: seed {values.seed}, abs_rel {found['abs_rel']:.3f}", flush=True)
+    except ValueError as error:
+        print(error, file=sys.stderr)
+        return 1
     found = collect(settings, seeds, scores, time_steps(settings))
     print(describe(found))
     if arguments.record:

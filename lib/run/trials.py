@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from contextlib import redirect_stdout
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,23 +22,47 @@ ROUNDS, STEPS_A_ROUND = 7, 3  # of the timing
 
 
 def train_and_score(values: params.DepthParams, folder: Path) -> dict[str, float]:
-    """One training and its scores; read from `folder` if they are there and the code is the same."""
+    """One training and its scores; read from `folder` if they are there and the code is the same.
+
+    Raises:
+        ValueError: the data set has no frames of the split.
+    """
     known = {"params": params.decisive(values), "code": artifacts.hash_modules("lib.depth", "lib.data")}
     name = hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()[:16]
     result = folder / name / "scores.json"
     if result.is_file():
         return artifacts.read_json(result)["scores"]
-    task = depth.DepthTask(values, depth.read_triplets(values), values.steps)
-    options = {"optimizer": "adam", "warmup_steps": values.warmup_steps, "device": pick_device(values.device)}
-    with redirect_stdout(io.StringIO()):  # two that report their steps at once are not to be read
-        train(task, result.parent, steps=values.steps, learning_rate=values.learning_rate, key=known, **options)
     dataset = data.open_dataset(values)
     frames = dataset.frames(values.split)
+    if not frames:
+        raise ValueError(f"{dataset.name} has no frames of the split {values.split}: there is nothing to choose by")
+    with redirect_stdout(io.StringIO()):  # two that report their steps at once are not to be read
+        networks = _learn(values, result.parent, known)
     images = np.stack([dataset.image(frame) for frame in frames])
-    scores = depth.score_frames(dataset, frames, depth.predict_inverse_depth(task.networks, images))
+    velodyne = dataset.name.startswith("kitti")
+    predicted = depth.predict_inverse_depth(networks, images)
+    scores = depth.score_frames(dataset, frames, predicted, crop=velodyne, metric=values.stereo)
     scores = {key: value if math.isfinite(value) else None for key, value in scores.items() if key != "classes"}
     artifacts.write_json(result, {**known, "scores": scores})
     return scores
+
+
+def _learn(values: params.DepthParams, folder: Path, key: dict[str, Any]) -> depth.DepthNetworks:
+    """What 01 does: leave out what must not teach, start on generated streets if wanted, then learn from `clips`."""
+    options = {
+        "optimizer": "adam",
+        "warmup_steps": values.warmup_steps,
+        "device": pick_device(values.device),
+        "key": key,
+    }
+    triplets, start = depth.leave_out(values, depth.read_triplets(values))[0], None
+    if values.start_steps:
+        like = depth.street_like(values, triplets.intrinsics[0])
+        start = depth.DepthTask(like, depth.read_triplets(like), like.start_steps)
+        train(start, folder / "start", steps=like.start_steps, learning_rate=like.start_learning_rate, **options)
+    task = depth.DepthTask(values, triplets, values.steps, start and start.networks)
+    train(task, folder, steps=values.steps, learning_rate=values.learning_rate, **options)
+    return task.networks
 
 
 def time_steps(settings: Mapping[str, params.DepthParams]) -> dict[str, float]:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from lib import artifacts, params
+from lib import artifacts, data, params
 from lib.run import ablation, trials
 
 SMALL = """
@@ -29,7 +29,9 @@ def folder(tmp_path, monkeypatch):
 def test_what_is_varied_is_read_as_yaml():
     assert ablation.parse_changes("auto_mask=false") == {"auto_mask": False}
     assert ablation.parse_changes("train_clips=32,encoder=light") == {"train_clips": 32, "encoder": "light"}
-    for word in ("scales", "scales=", "scales=4,"):
+    both = {"clips": ["street", "camvid:0001TP"], "learn_intrinsics": "no"}
+    assert ablation.parse_changes("clips=[street,camvid:0001TP],learn_intrinsics=no") == both
+    for word in ("scales", "scales=", "", "scales=[4"):
         with pytest.raises(params.ParameterError, match="write name=value"):
             ablation.parse_changes(word)
 
@@ -66,5 +68,25 @@ def test_differences_are_taken_seed_by_seed(folder):
     row = found["settings"]["scales=4"]
     assert row["mean"]["abs_rel"] == pytest.approx(0.26)
     assert row["minus_first"]["abs_rel"] == pytest.approx([-0.05, -0.01])
-    assert "| scales=4 | 0.260 (-0.050 to -0.010) | 0.650 (+0.100 to +0.100) |" in ablation.describe(found)
-    assert "| as it is | 0.290 | 0.550 | 0.550 | 100 |" in ablation.describe(found)
+    assert "| scales=4 | 0.260 (0.250 to 0.270) | -0.050 to -0.010 | 0.650 (0.600 to 0.700) |" in ablation.describe(
+        found
+    )
+    assert "| as it is | 0.290 (0.280 to 0.300) |  | 0.550 (0.500 to 0.600) |" in ablation.describe(found)
+
+
+def test_without_clips_to_choose_by_nothing_is_trained(folder, monkeypatch, capsys):
+    monkeypatch.setattr(trials, "train", None)  # would end in an error
+    monkeypatch.setattr(data.street.dataset.Street, "frames", lambda self, split="", labelled=False: [])
+    assert ablation.main([str(folder), "--processes", "1"]) == 1
+    assert "no frames of the split val" in capsys.readouterr().err
+
+
+def test_a_setting_starts_and_leaves_out_as_the_notebook_does(folder, monkeypatch, capsys):
+    called = []
+    monkeypatch.setattr(trials.depth, "leave_out", lambda values, triplets: called.append("left out") or (triplets, ""))
+    train = trials.train
+    monkeypatch.setattr(trials, "train", lambda *a, **k: called.append(k["steps"]) or train(*a, **k))
+    monkeypatch.setattr(ablation, "time_steps", lambda settings: dict.fromkeys(settings, 1.0))
+    words = [str(folder), "--vary", "start_steps=1,min_change=0.001", "--seeds", "0", "--processes", "1"]
+    assert ablation.main(words) == 0
+    assert called == ["left out", 2, "left out", 1, 2]

@@ -2,12 +2,16 @@
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
 from lib import artifacts, inference
+from lib.camera import intrinsics_from_field_of_view
+from lib.data import find_window, load_reader
+from lib.data.cameras import correct_intrinsics
 from lib.data.labels import CITYSCAPES_7, COCO_27, STREET
 from lib.depth import build_networks
 from lib.figures.video import VideoFile
@@ -29,6 +33,15 @@ def test_what_is_left_open_comes_from_the_run_for_its_own_video_only():
     told = inference.choose_footage(VideoParams(video_step=2, crop_bottom=0.0, field_of_view=60.0), OWN)
     assert (told.video_step, told.crop_bottom, told.field_of_view) == (2, 0.0, 60.0)
     assert inference.choose_footage(VideoParams(), DepthParams()).path is None, "a generated street"
+
+
+def test_the_camera_that_was_learned_is_that_of_its_own_video_only():
+    assert inference.choose_footage(VideoParams(), OWN).learned
+    assert inference.choose_footage(VideoParams(path="/films/a.mp4", crop_bottom=0.0), OWN).learned
+    for params in (VideoParams(path="/films/b.mp4"), VideoParams(field_of_view=60.0)):
+        assert not inference.choose_footage(params, OWN).learned
+    for other in (replace(OWN, clips=("kitti_raw",)), DepthParams()):
+        assert not inference.choose_footage(VideoParams(), other).learned
 
 
 def test_videos_have_even_sides_and_the_shape_of_the_run():
@@ -102,6 +115,33 @@ def test_a_video_becomes_a_map_a_frame_and_goes_on_where_it_stopped(run):
     assert views[0].intrinsics[0, 0] < next(inference.read_views(look, params, trained)).intrinsics[0, 0]
     film(run / "a.mp4")  # another film under the old name
     assert not artifacts.begin("11_your_video", params, trained.stages).continued
+
+
+@pytest.mark.parametrize("learn", ["no", "unknown", "all"])
+@pytest.mark.parametrize("keep_aspect", [False, True])
+def test_what_was_learned_is_measured_on_the_window_that_is_used(run, keep_aspect, learn):
+    """What 01 found for its stretched or cut frames holds for a view of the same video, cut otherwise."""
+    values = {"dataset": "video", "clips": ("video",), "path": str(film(run / "a.mp4")), "height": 64, "width": 64}
+    values |= {"keep_aspect": keep_aspect, "crop_bottom": 0.25, "field_of_view": 0.0, "learn_intrinsics": learn}
+    learned, params = DepthParams(run="x", **values), VideoParams(run="x", crop_bottom=0.0)
+    known = load_reader("video")(learned, cache=run / "cache").frames()[0]
+    found = correct_intrinsics(known, learned, 1.3)
+    rows, columns = find_window(fixtures.SIZE, (64, 64), keep_aspect, 0.25)
+    stored = found[0, 0] * (columns.stop - columns.start) / 64  # in pixels of the file
+    trained = inference.load_run("x", "prototypes", 4, torch.device("cpu"))
+    assert trained.focal_factor is None, "a run of before this was kept"
+    own = SimpleNamespace(params=learned)
+    trained = replace(trained, stages=[own], size=(64, 64), focal_factor=1.3)
+    look = inference.choose_footage(params, learned)
+    view = next(inference.read_views(look, params, trained))
+    np.testing.assert_allclose(np.diag(view.intrinsics), [stored * 64 / 48, stored * 64 / 48, 1])
+    np.testing.assert_allclose(view.intrinsics[:2, 2], 31.5)
+    assert found[1, 1] == pytest.approx(stored * 64 / (rows.stop - rows.start))
+    before = next(inference.read_views(look, params, replace(trained, focal_factor=None)))
+    np.testing.assert_allclose(before.intrinsics, intrinsics_from_field_of_view(50.0, 64, 64))
+    told = inference.choose_footage(replace(params, field_of_view=90.0), learned)
+    view = next(inference.read_views(told, params, trained))
+    assert view.intrinsics[0, 0] == pytest.approx(48 * 64 / 48)
 
 
 def test_a_video_without_the_part_that_was_asked_for(run):

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from infomap import Infomap
 
 from lib import artifacts
+from lib.camera import UNKNOWN, field_of_view_of, intrinsics_from_field_of_view
 from lib.data import Dataset, Frame
 from lib.figures import regions as pictures
 from lib.parallel import parallel_map
@@ -370,6 +371,30 @@ def test_true_depth_where_there_is_some(depth):
     assert (grouper.inverse_depth(dataset.frames()[0]) > 0).all()  # the sky has a value: nearly 0
     with pytest.raises(ValueError, match="no true depth"):
         grouper(dataset.frames()[1])
+
+
+def test_frames_of_the_camera_that_was_learned_get_its_focal_length(tmp_path):
+    def matrix(about, calibrated=False, intrinsics=INTRINSICS, **values):
+        stage = artifacts.begin("01_depth", DepthParams(run=str(tmp_path), **{"dataset": "camvid", **values}))
+        stage.about |= about
+        stage.finish({})
+        grouper = FrameGrouper(data, artifacts.load(str(tmp_path), "01_depth"), stage)
+        return grouper.intrinsics(Frame("a", "a", "val", intrinsics=intrinsics, calibrated=calibrated))
+
+    data, own = TwoFrames(), {"clips": ("camvid",), "learn_intrinsics": "unknown"}
+    data.name = "camvid"
+    scaled = INTRINSICS * np.array([[1.5, 1, 1], [1, 1.5, 1], [1, 1, 1]])
+    np.testing.assert_allclose(matrix({"focal_factor": 1.5}, **own), scaled)
+    np.testing.assert_array_equal(matrix({"focal_factor": 1.5}, calibrated=True, **own), INTRINSICS)
+    np.testing.assert_array_equal(matrix({"focal_factor": 1.5}, **own | {"clips": ("street",)}), INTRINSICS)
+    np.testing.assert_array_equal(matrix({}, **own), INTRINSICS)
+    np.testing.assert_array_equal(matrix({"field_of_view": 50.0}, clips=("camvid",)), INTRINSICS)
+    old = field_of_view_of(scaled, SIZE[1])  # a run that says the angle only
+    np.testing.assert_allclose(matrix({"field_of_view": old}, **own), scaled)
+    bare = matrix({"field_of_view": old, "focal_factor": 1.5}, intrinsics=None, **own)
+    np.testing.assert_allclose(np.diag(bare), [60, 60, 1])
+    all_of_them = matrix({"focal_factor": 1.5}, **own | {"learn_intrinsics": "all"})
+    assert all_of_them[0, 0] == pytest.approx(1.5 * intrinsics_from_field_of_view(UNKNOWN, 64, 128)[0, 0])
 
 
 # --- pictures

@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 
-from ...camera import crop_intrinsics, intrinsics_from_field_of_view, resize_intrinsics
 from .. import CACHE as DATA_CACHE
 from .. import Dataset, Frame, read_image, resize_image
 from .cache import ensure_cache, map_frames
@@ -57,7 +56,8 @@ class Video(Dataset):
     """The reader of `params.path`: each video file, or the folder of frames, is a clip.
 
     Frame ids are "<clip>/<number in the file>". All frames are of split "train", but for the last tenth of each clip,
-    which is split "val", in a clip "<clip>_val". `notes` holds a sentence for each file that lacks frames.
+    which is split "val", in a clip "<clip>_val". No camera is calibrated: `params.field_of_view` is that of the
+    whole stored frame. `notes` holds a sentence for each file that lacks frames.
 
     Raises:
         FileNotFoundError, ValueError: as `list_clips` and `read_video`; also a clip of fewer than 3 kept frames, or a
@@ -76,7 +76,7 @@ class Video(Dataset):
         paths = list_clips(params.path)
         self._clips = {name: self._open(path) for name, path in zip(name_clips(paths), paths)}
         for name, clip in self._clips.items():
-            self._add(name, clip, self._intrinsics(params.field_of_view, clip.shape))
+            self._add(name, clip, self.assume_intrinsics(params.field_of_view, clip.shape))
 
     def _open(self, path: Path) -> Clip:
         images = list_frames(path) if path.is_dir() else []
@@ -111,21 +111,12 @@ class Video(Dataset):
         key = [CACHE_VERSION, str(path), stat.st_size, stat.st_mtime_ns, self._step, window, self.size]
         return hashlib.sha256(json.dumps(key).encode()).hexdigest()[:16]
 
-    def _intrinsics(self, degrees: float, shape: tuple[int, int]) -> np.ndarray | None:
-        """For a camera whose stored frames have this horizontal field of view; None where it is unknown (0)."""
-        if not degrees:
-            return None
-        rows, columns = self.window(shape)
-        used = (rows.stop - rows.start, columns.stop - columns.start)
-        matrix = crop_intrinsics(intrinsics_from_field_of_view(degrees, *shape), rows.start, columns.start)
-        return resize_intrinsics(matrix, used, self.size).numpy()
-
-    def _add(self, name: str, clip: Clip, intrinsics: np.ndarray | None) -> None:
+    def _add(self, name: str, clip: Clip, intrinsics: np.ndarray) -> None:
         count = len(clip.numbers)
         train = count - max(count // HELD_SHARE, HELD_LEAST if count >= HELD_FROM else 0)
         for place, (number, time) in enumerate(zip(clip.numbers, clip.times)):
             part, split, first = (name, "train", 0) if place < train else (f"{name}_val", "val", train)
-            frame = Frame(f"{name}/{number:06d}", part, split, time - clip.times[first], intrinsics)
+            frame = Frame(f"{name}/{number:06d}", part, split, time - clip.times[first], intrinsics, calibrated=False)
             self._at[frame.id] = name, place
             self._frames.append(frame)
 

@@ -32,7 +32,7 @@ def open_source(params: Any, dataset: Dataset, networks: Any = None) -> DepthSou
         networks: trained ones; needed by "learned", used by "shuffled" if given.
     Raises:
         ValueError: the source cannot serve this data set, the model gives something unknown, or its licence is not
-            accepted.
+            accepted (one that is unknown here must be, too).
         ImportError: hugging_face without the package transformers.
         OSError: a model that is neither here nor can be fetched.
     """

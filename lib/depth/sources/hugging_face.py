@@ -15,9 +15,15 @@ from ...parallel import pick_device
 from .interface import FAR, METRE, DepthSource, invert
 
 NEED_PACKAGE = 'install it with: pip install "depth-regions[hugging_face]"'
-LICENCES = (  # what the cards of these models say: name, licence, is commercial use allowed?
+CARDS = "https://huggingface.co"  # where a model's card is
+LICENCES = (  # what the cards of these models say: end of the name, licence, is commercial use allowed?
     (re.compile(r"depth.?anything.?v2.*(base|large|giant|vit[blg])", re.IGNORECASE), "CC-BY-NC-4.0", False),
-    (re.compile(r"depth.?anything.?v2.*(small|vits)", re.IGNORECASE), "Apache-2.0", True),
+    (re.compile(r"depth.?pro(?![a-z])", re.IGNORECASE), "Apple-AMLR (for research)", False),
+    # free: only what these owners published, or its copy; what others made of it may have any licence
+    (re.compile(r"depth.?anything.?v2.*(small|vits)(.hf)?$", re.IGNORECASE), "Apache-2.0", True),
+    (re.compile(r"^LiheYoung/depth-anything-(small|base|large)-hf$", re.IGNORECASE), "Apache-2.0", True),
+    (re.compile(r"^Intel/dpt-(large|hybrid-midas)$", re.IGNORECASE), "Apache-2.0", True),
+    (re.compile(r"^Intel/zoedepth-(nyu|kitti|nyu-kitti)$", re.IGNORECASE), "MIT", True),
 )
 METRES, INVERSE = "depth in metres", "relative inverse depth"
 OUTPUTS = {"dpt": INVERSE, "glpn": METRES, "zoedepth": METRES, "depth_pro": METRES}  # by config.model_type
@@ -27,12 +33,16 @@ OWN_SIZES = ("zoedepth", "depth_pro")  # pad the image, or give depth by way of 
 class HuggingFace(DepthSource):
     """A model by its name, or the folder of one: Depth Anything, DPT (MiDaS), ZoeDepth, GLPN, DepthPro.
 
+    The model is given the frames at height x width of the parameters, so already shrunk; its own processor then brings
+    them to the size that it was made for, which adds no detail. For its best maps, choose a larger height and width.
+
     Relative inverse depth is kept as the model gives it, but where some is negative, the image's least is subtracted:
     such values are inverse depth times a factor plus a shift, both unknown, and the median of an image finds only the
     factor. What is then 0 becomes FAR.
 
     Raises:
-        ValueError: the licence forbids commercial use and was not accepted; or the model gives something unknown.
+        ValueError: the licence forbids commercial use, or is unknown here, and was not accepted; or the model gives
+            something unknown.
         ImportError: no transformers.
         OSError: the model is neither here nor can be fetched.
     """
@@ -77,9 +87,10 @@ def check_licence(model: str, accept_noncommercial: bool) -> str:
     """What is known of a model's licence, by its name.
 
     Raises:
-        ValueError: it forbids commercial use, and that was not accepted.
+        ValueError: it forbids commercial use, or is unknown here, and that was not accepted.
     """
-    names, about = [Path(model).name], Path(model).expanduser() / "config.json"
+    folder = Path(model).expanduser()
+    names, about = [folder.name if folder.is_dir() else model], folder / "config.json"
     if about.is_file():  # a folder may have any name, but often says where it came from
         names.append(str(read_json(about).get("_name_or_path", "")))
     for pattern, licence, commercial in LICENCES:
@@ -92,7 +103,13 @@ def check_licence(model: str, accept_noncommercial: bool) -> str:
                 f"{model} has the licence {licence}, which forbids commercial use: set accept_noncommercial = True if "
                 "your use is not commercial, or take the Small model of Depth Anything V2 (Apache-2.0)"
             )
-    return "licence not known, read its card"
+    if accept_noncommercial:
+        return "licence not known here, read the model's card"
+    place = f"{CARDS}/{model}" if len(model.split("/")) == 2 and not folder.is_dir() else "its README.md"
+    raise ValueError(
+        f"the licence of {model} is not known to this project: read the model's card ({place}), and set "
+        "accept_noncommercial = True if it allows your use, or take the Small model of Depth Anything V2 (Apache-2.0)"
+    )
 
 
 def find_output(config: Any, model: str) -> str:

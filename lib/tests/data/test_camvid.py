@@ -62,6 +62,10 @@ def test_images_labels_and_camera(root):
     np.testing.assert_array_equal(data.labels(frame), np.where(expected == 11, 255, expected))
     focal = 240 / np.tan(np.radians(30))  # of the 480 x 360 image
     np.testing.assert_allclose(np.diag(frame.intrinsics), [focal * 64 / 480, focal * 32 / 360, 1])
+    np.testing.assert_allclose(frame.intrinsics[:2, 2], [31.5, 15.5])
+    assert not any(f.calibrated for f in data.frames())
+    (unknown, *_) = CamVid(params(root, size=(32, 64), field_of_view=0.0)).frames()
+    assert unknown.intrinsics[0, 0] == pytest.approx(240 / np.tan(np.radians(35)) * 64 / 480)
 
 
 def test_images_of_another_size_are_read_whole(tmp_path):

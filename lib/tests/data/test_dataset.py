@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from lib.data import find_root, open_dataset, read_image, read_map, resize_image, resize_map
+from lib.data import Frame, find_root, open_dataset, read_image, read_map, resize_image, resize_map
 from lib.data.street import StreetCamera, make_clip
 from lib.data.street.dataset import Street
 from lib.depth.triplets import read_triplets
@@ -46,6 +46,15 @@ def test_streets_are_the_generators_own(street):
     np.testing.assert_array_equal(street.camera_from_world(frame), clip.camera_from_world[1])
     np.testing.assert_allclose(frame.intrinsics, clip.intrinsics)
     street.classes.check(street.labels(frame), frame.id)
+
+
+def test_a_frame_without_a_matrix_is_not_calibrated():
+    bare, known = Frame("a", "a", "train"), Frame("a", "a", "train", intrinsics=np.eye(3))
+    assert (bare.calibrated, known.calibrated) == (False, True)
+    assumed = replace(known, calibrated=False)
+    for copy in (replace(assumed, labelled=True), pickle.loads(pickle.dumps(assumed))):
+        assert not copy.calibrated
+    assert bare == known == assumed, "the camera does not make another frame"
 
 
 def test_a_drawn_street_is_read_back_and_travels_light(street):

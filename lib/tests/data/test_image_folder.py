@@ -75,11 +75,18 @@ def test_links_to_folders_are_not_followed_but_links_to_images_are(tmp_path):
     assert [f.id for f in read(tmp_path).frames()] == ["a/frame1", "a/frame2", "a/frame3"]
 
 
-def test_intrinsics_follow_the_field_of_view_or_are_unknown(written):
+def test_intrinsics_follow_the_field_of_view_and_nobody_measured_them(written, monkeypatch):
     data = read(written[0], size=(24, 32), field_of_view=75.0)
     expected = resize_intrinsics(intrinsics_from_field_of_view(75.0, *SIZE), SIZE, (24, 32))
     np.testing.assert_allclose(data.frames()[0].intrinsics, expected)
-    assert read(written[0], field_of_view=0.0).frames()[0].intrinsics is None
+    opened = []
+    monkeypatch.setattr("lib.data.images.read_size", lambda path: opened.append(path) or SIZE)
+    unknown = read(written[0], size=(24, 32), field_of_view=0.0)
+    assert [path.parent.name for path in opened] == ["a", "b"], "one image of each folder"
+    expected = resize_intrinsics(intrinsics_from_field_of_view(70.0, *SIZE), SIZE, (24, 32))
+    for frame in unknown.frames():
+        np.testing.assert_allclose(frame.intrinsics, expected)
+    assert not any(frame.calibrated for frame in data.frames() + unknown.frames())
 
 
 @pytest.mark.parametrize("ending", ["jpg", "tif", "webp", "png"])

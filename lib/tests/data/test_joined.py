@@ -45,6 +45,8 @@ def test_every_frame_is_read_by_its_own_reader(root):
         np.testing.assert_array_equal(data.depth(frame), own.depth(frame))
         assert data.image_path(frame) == own.image_path(frame)
         assert data.block(frame) == own.block(frame)
+        assert data.reader(frame) == own.name
+        assert frame.calibrated
         assert (data.labels(frame) is None) == (own is raw)
         assert (data.instances(frame) is None) == (own is raw)
         assert (data.camera_from_world(frame) is None) == (own is labelled)
@@ -56,6 +58,8 @@ def test_labels_of_the_learned_data_set_are_out_of_sight(root):
     learned = ImageFolder(params(root, path=str(root / "images")))
     game = GTA5(params(root))
     joined = Joined(game, data)
+    assert {f.calibrated for f in joined.frames() if f.labelled} == {True}
+    assert {f.calibrated for f in joined.frames() if not f.labelled} == {False}, "nobody measured the game's camera"
     assert joined.frames(labelled=True) == data.frames()
     assert all(f.labelled for f in game.frames())
     with pytest.raises(ValueError, match="images has no labelled frames: choose another scored_dataset"):

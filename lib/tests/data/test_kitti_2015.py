@@ -5,6 +5,8 @@ import shutil
 import numpy as np
 import pytest
 
+from lib.camera import intrinsics_from_field_of_view, resize_intrinsics
+from lib.data import read_size
 from lib.data.kitti_2015 import Kitti2015
 from lib.data.labels import CITYSCAPES_27
 
@@ -52,6 +54,7 @@ def test_images_labels_and_calibration_are_the_true_ones(written):
         np.testing.assert_array_equal(data.image(frame), truth.image)
         np.testing.assert_array_equal(data.labels(frame), truth.labels)
         np.testing.assert_allclose(frame.intrinsics, truth.intrinsics, atol=1e-9)
+        assert frame.calibrated
         seen |= {frame.id}
     assert seen == set(written[1])
 
@@ -101,7 +104,11 @@ def test_anything_but_images_may_be_missing(tmp_path):
         shutil.rmtree(base / folder)
     data = Kitti2015(params(tmp_path))
     frame = data.frames()[0]
-    assert frame.intrinsics is data.depth(frame) is data.instances(frame) is None
+    assert data.depth(frame) is data.instances(frame) is None
+    shape = read_size(data.image_path(frame))
+    assumed = resize_intrinsics(intrinsics_from_field_of_view(60.0, *shape), shape, data.size)
+    np.testing.assert_allclose(frame.intrinsics, assumed)
+    assert not frame.calibrated
     assert frame.labelled
     shutil.rmtree(base / "semantic")
     data = Kitti2015(params(tmp_path))

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from lib.camera import intrinsics_from_field_of_view
 from lib.data.coco_stuff import CocoStuff
 from lib.data.gta5 import GTA5
 from lib.data.labels import CITYSCAPES_19, COCO_27, SCANNET_20, VOC_21
@@ -181,6 +182,11 @@ def test_scannets_export_is_video_at_30_hz_without_labels(tmp_path):
     assert not frame.labelled
     assert data.depth(frame).max() > 1
     np.testing.assert_allclose(frame.intrinsics, shoot(0, 0).intrinsics, atol=1e-6)
+    assert frame.calibrated
+    (tmp_path / "scannet" / "scans" / "scene0000_00" / "intrinsic" / "intrinsic_color.txt").unlink()
+    assumed, *_, measured = ScanNet(params(tmp_path)).frames()
+    np.testing.assert_allclose(assumed.intrinsics, intrinsics_from_field_of_view(60.0, *SIZE))
+    assert (assumed.calibrated, measured.calibrated) == (False, True)
 
 
 def test_scannets_official_lists_make_the_splits(tmp_path):

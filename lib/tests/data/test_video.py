@@ -147,7 +147,26 @@ def test_window_and_camera_fit_each_other(video, tmp_path, keep_aspect):
     matrix = crop_intrinsics(intrinsics_from_field_of_view(70.0, *STORED), rows.start, columns.start)
     matrix = resize_intrinsics(matrix, (36, columns.stop - columns.start), (24, 24))
     np.testing.assert_allclose(frame.intrinsics, matrix)
-    assert open_video(video, tmp_path).frames()[0].intrinsics is None
+    assert not frame.calibrated
+
+
+def test_an_unknown_camera_is_assumed_at_the_stored_frame_not_at_what_is_left_of_it(tmp_path):
+    path = write_video(tmp_path / "wide.avi", np.zeros((3, 1080, 1920, 3), np.uint8))
+    whole = intrinsics_from_field_of_view(70.0, 1080, 1920)
+
+    def matrix(**more):
+        (frame, *_) = Video(params(path, height=96, width=192, **more), cache=tmp_path / "cache").frames()
+        assert not frame.calibrated
+        return frame.intrinsics
+
+    stretched = matrix(field_of_view=70.0)
+    np.testing.assert_allclose(np.diag(stretched)[:2], [137.1, 121.9], atol=0.05)
+    np.testing.assert_array_equal(matrix(), stretched)
+    cut = matrix(keep_aspect=True, crop_bottom=0.2)  # of 1080 rows 864 are left, of 1920 columns the middle 1728
+    scale = 192 / 1728
+    np.testing.assert_allclose(np.diag(cut)[:2], whole[0, 0] * scale)
+    np.testing.assert_allclose(cut[:2, 2], [95.5, (whole[1, 2] + 0.5) * scale - 0.5])
+    assert cut[1, 2] > 59, "the horizon is below the middle of what is left"
 
 
 def test_a_folder_of_videos_has_a_clip_for_each(tmp_path):

@@ -167,17 +167,17 @@ def test_what_bounds_it_is_found(tmp_path, monkeypatch):
     sync = os.fsync
     monkeypatch.setattr(os, "fsync", lambda _: None)
     assert run("reading", Pictures(16, files=False, seconds=0.02), look).bound_by == "reading"
-    network = run("network", Pictures(16), slow)
-    assert network.bound_by == "network"
-    assert network.images_per_second == 16 / network.seconds < 16 / 0.32
-    assert 0 < network.network < network.network + network.reading + network.writing <= 1
+    made = run("source", Pictures(16), slow)
+    assert made.bound_by == "source"
+    assert made.images_per_second == 16 / made.seconds < 16 / 0.32
+    assert 0 < made.source < made.source + made.reading + made.writing <= 1
     monkeypatch.setattr(os, "fsync", lambda number: time.sleep(0.04) or sync(number))
     assert run("writing", Pictures(16), look).bound_by == "writing"
 
 
 def test_the_sentence():
     done = Export(610, 0, 10.0, 0.1, 0.78, 0.05)
-    assert done.describe() == "61 images a second, bound by the network (78 % of the time)"
+    assert done.describe() == "61 images a second, bound by making the maps (78 % of the time)"
     slow = Export(6, 4, 10.0, 0.1, 0.2, 0.65)
     assert slow.describe() == "0.6 images a second, bound by writing (65 % of the time); 4 maps were there already"
 

@@ -1,14 +1,16 @@
-"""What must not teach: halts and bonnets on generated and real video, holes in drawn depth maps."""
+"""What must not teach: halts and bonnets on generated and real video."""
 
+from dataclasses import replace
 from functools import cache
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
-from lib.data import Dataset, Frame, read_image
-from lib.data.labels import STREET
+from lib.data import Frame, read_image
 from lib.data.street import make_clip
+from lib.data.video import Video
 from lib.depth import Triplets, masks
 from lib.params import DepthParams
 
@@ -224,12 +226,74 @@ def test_what_must_not_teach_is_left_out_by_parameter(tmp_path, monkeypatch):
 
 
 class WholeFrames:
-    """A data set of which whole images are used."""
+    """A data set of which whole images are used; its frames are in memory, or one file."""
 
-    size = SIZE
+    name, size = "street", SIZE
+
+    def __init__(self, path=None):
+        self.path = path
 
     def window(self, shape):
         return slice(0, shape[0]), slice(0, shape[1])
+
+    def frames(self):
+        return [Frame("a/0", "a", "train")]
+
+    def image_path(self, frame):
+        return self.path
+
+
+def write(path, shape):
+    """An image, black but for its lower quarter."""
+    image = np.zeros((*shape, 3), np.uint8)
+    image[3 * shape[0] // 4 :] = 255
+    cv2.imwrite(str(path), image)
+    return str(path)
+
+
+def test_a_drawn_bonnet_must_be_there_and_belong_to_a_clip(tmp_path, monkeypatch):
+    triplets, opened = triplets_of(street(*HALT).images), lambda params, name: WholeFrames()
+    with pytest.raises(FileNotFoundError, match="missing file: .*none.png"):
+        masks.leave_out(DepthParams(dataset="camvid", bonnet=str(tmp_path / "none.png")), triplets)
+    drawn = write(tmp_path / "bonnet.png", SIZE)
+    text = "bonnet.png belongs to the data set camvid, but learned from are only the clips street: name a clip of"
+    with pytest.raises(ValueError, match=text):
+        masks.leave_out(DepthParams(dataset="camvid", bonnet=drawn), triplets)
+    monkeypatch.setattr("lib.depth.masks.open_dataset", opened)
+    short = DepthParams(dataset="kitti_raw", clips=("street", "kitti_raw:short"), bonnet=drawn)
+    with pytest.raises(ValueError, match="learned from are only the clips street, kitti_raw:short"):
+        masks.leave_out(short, triplets)  # which gave no triplet
+    both, said = masks.leave_out(DepthParams(clips=("street", "kitti_raw"), bonnet=drawn), triplets)
+    assert both.bonnets[0].mean() == 0.25
+    assert said.endswith("bonnet, of the image: street 25%")
+
+
+def test_a_drawn_bonnet_is_compared_with_the_stored_frames(tmp_path, monkeypatch):
+    """A screenshot of a film is no picture of KITTI's camera, whatever is black in it."""
+    triplets, frame = triplets_of(street(*HALT).images), write(tmp_path / "frame.png", (375, 1242))
+    monkeypatch.setattr("lib.depth.masks.open_dataset", lambda params, name: WholeFrames(Path(frame)))
+    with pytest.raises(ValueError, match="has 1080 x 1920 pixels, the frames 375 x 1242: draw the bonnet on one of"):
+        masks.leave_out(DepthParams(bonnet=write(tmp_path / "film.png", (1080, 1920))), triplets)
+    cv2.imwrite(str(tmp_path / "black.png"), np.zeros((1080, 1920), np.uint8))
+    with pytest.raises(ValueError, match="has 1080 x 1920 pixels, the frames 375 x 1242"):
+        masks.leave_out(DepthParams(bonnet=str(tmp_path / "black.png")), triplets)
+    assert masks.leave_out(DepthParams(bonnet=frame), triplets)[0].bonnets[0].mean() == pytest.approx(0.25, abs=0.01)
+
+
+def test_a_drawn_bonnet_is_compared_with_the_frames_of_a_film(tmp_path, monkeypatch):
+    writer = cv2.VideoWriter(str(tmp_path / "drive.avi"), cv2.VideoWriter_fourcc(*"MJPG"), 10.0, (192, 64))
+    for image in street(*HALT).images:
+        writer.write(cv2.resize(image, (192, 64)))
+    writer.release()
+    values = DepthParams(dataset="video", clips=("video",), path=str(tmp_path / "drive.avi"))
+    film = Video(values, cache=tmp_path / "cache")
+    assert film.size == SIZE
+    monkeypatch.setattr("lib.depth.masks.open_dataset", lambda params, name: film)
+    triplets = triplets_of(street(*HALT).images)
+    with pytest.raises(ValueError, match="has 64 x 128 pixels, the frames 64 x 192"):
+        masks.leave_out(replace(values, bonnet=write(tmp_path / "wrong.png", SIZE)), triplets)
+    kept, _ = masks.leave_out(replace(values, bonnet=write(tmp_path / "right.png", (64, 192))), triplets)
+    assert kept.bonnets[0].mean() == 0.25
 
 
 def test_a_drawn_bonnet_goes_through_the_window_of_the_frames(tmp_path):
@@ -257,120 +321,3 @@ def test_a_drawn_bonnet_that_cannot_be_one_is_refused(tmp_path):
         masks.read_bonnet(path, (20, 40), whole, stored=(60, 80))
     with pytest.raises(FileNotFoundError, match="missing file"):
         masks.read_bonnet(tmp_path / "none.png", (20, 40), whole)
-
-
-# cars at infinity
-
-HORIZON, FOCAL, UP = 30, 70, 1.6
-ROWS, COLUMNS = np.mgrid[: SIZE[0], : SIZE[1]]
-CAR = (slice(26, 46), slice(70, 90))  # its roof is as high as the camera, its feet 7 m away
-
-
-def open_road():
-    """Inverse depth of a plane and of sky."""
-    return np.maximum((ROWS - HORIZON) / (FOCAL * UP), 0.01)
-
-
-def houses():
-    """Walls on both sides, nearer than the ground; the sky between them reaches down to the horizon."""
-    return np.maximum(open_road(), np.abs(COLUMNS - 64) / (FOCAL * 6.0))
-
-
-def crest():
-    """Behind the crest of a hill, 4 rows below the horizon, there is nothing but sky."""
-    return np.where(ROWS < HORIZON + 4, 0.01, open_road())
-
-
-def cut(inverse_depth, area=CAR, value=0.01):
-    out = inverse_depth.copy()
-    out[area] = value
-    return out
-
-
-def test_the_ground_is_found_below_houses_and_cars():
-    for drawn in (open_road(), houses(), cut(open_road())):
-        slope, horizon = masks.find_ground(5 * drawn)
-        assert slope == pytest.approx(5 / (FOCAL * UP), rel=0.05)
-        assert horizon == pytest.approx(HORIZON, abs=1.5)
-    assert masks.find_ground(np.full(SIZE, 0.2)) == (0.0, np.inf)
-    assert masks.find_ground(np.zeros(SIZE)) == (0.0, np.inf)
-
-
-@pytest.mark.parametrize("scene", [open_road, houses, crest])
-@pytest.mark.parametrize("unit", [1.0, 0.2, 5.0])
-def test_a_hole_where_a_car_drives_and_none_without_it(scene, unit):
-    assert not masks.find_holes(unit * scene(), 100 / unit).any()
-    truth = np.zeros(SIZE, bool)
-    truth[CAR] = True
-    found = masks.find_holes(unit * cut(scene()), 100 / unit)
-    assert found.any()
-    assert not (found & ~truth).any()
-    assert found[37:46, 70:90].all()
-
-
-def test_what_is_no_hole():
-    near = cut(open_road(), value=0.15)
-    assert not masks.find_holes(near, 100).any(), "a car at its place"
-    assert not masks.find_holes(cut(open_road(), value=0), 100).any(), "no value is not far"
-    assert not masks.find_holes(cut(open_road(), (slice(26, 46), slice(100, 128))), 100).any(), "cut by the border"
-    assert not masks.find_holes(cut(open_road(), (slice(44, 45), slice(70, 72))), 100).any(), "two pixels"
-    assert not masks.find_holes(np.full(SIZE, 0.2), 100).any()
-    assert not masks.find_holes(np.zeros(SIZE), 100).any()
-
-
-class Scenes(Dataset):
-    """Frames with a car (13) on a road (0) below sky (10), with or without truth."""
-
-    name, classes, size = "street", STREET, SIZE
-
-    def __init__(self, count=4, labelled=True, measured=True):
-        self._frames = [Frame(f"a/{i}", "a", "val", i / 10) for i in range(count)]
-        self.labelled, self.measured = labelled, measured
-
-    def image(self, frame):
-        return np.zeros((*SIZE, 3), np.uint8)
-
-    def depth(self, frame):
-        true = 1 / cut(open_road(), value=0.14)
-        return np.where(true > 90, np.inf, true) if self.measured else None
-
-    def labels(self, frame):
-        labels = np.where(ROWS > HORIZON, 0, 10).astype(np.uint8)
-        labels[CAR] = 13
-        return labels if self.labelled else None
-
-    def moving(self, frame):
-        return self.labels(frame) == 13 if self.labelled else None
-
-
-@pytest.mark.parametrize("measured", [True, False])
-def test_cars_at_infinity_are_warned_of(measured):
-    dataset = Scenes(measured=measured)
-    right, wrong = 3 * cut(open_road(), value=0.14), 3 * cut(open_road())
-    numbers, warning = masks.warn_of_holes(dataset, dataset.frames(), iter([right] * 4), 100)
-    assert warning is None
-    assert numbers["frames_with_holes"] == numbers["cars_too_far"] == 0
-    numbers, warning = masks.warn_of_holes(dataset, dataset.frames(), iter([right, wrong, wrong, right]), 100)
-    assert numbers["frames_with_holes"] == numbers["cars_too_far"] == 0.5
-    if measured:
-        assert numbers["moving_too_far"] == 0.5
-    for word in ("infinity", "50%", "auto_mask", "frame_step", "clips", "min_change"):
-        assert word in warning
-    assert "\n" not in warning
-
-
-def test_without_labels_the_shape_of_the_map_must_do():
-    dataset = Scenes(labelled=False, measured=False)
-    numbers, warning = masks.warn_of_holes(dataset, dataset.frames(), [cut(houses())] * 4, 100)
-    assert numbers["frames_with_holes"] == 1
-    assert np.isnan(numbers["cars_too_far"])
-    assert np.isnan(numbers["moving_too_far"])
-    assert warning.count("%") == 1
-    assert masks.warn_of_holes(dataset, dataset.frames(), [houses()] * 4, 100)[1] is None
-    assert masks.warn_of_holes(dataset, [], [], 100)[1] is None
-
-
-def test_things_without_road_at_their_feet_are_not_judged():
-    dataset = Scenes(measured=False)
-    dataset.labels = lambda frame: np.where(ROWS < 20, 13, 10).astype(np.uint8)
-    assert np.isnan(masks.warn_of_holes(dataset, dataset.frames(), [open_road()] * 4, 100)[0]["cars_too_far"])

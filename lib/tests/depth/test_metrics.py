@@ -1,6 +1,7 @@
 """Depth metrics and trajectories against slow references in plain Python and against numeric optimisation."""
 
 import math
+import tracemalloc
 from statistics import median
 
 import numpy as np
@@ -90,8 +91,7 @@ def slow_scores(true, inverse, labels, moving, crop, metric):
         scales.append(scale)
         for (y, x), pair in pairs.items():
             pools.setdefault(int(kinds[y][x]), []).append(pair)
-            if moves[y][x]:
-                pools.setdefault("moving", []).append(pair)
+            pools.setdefault("moving" if moves[y][x] else "still", []).append(pair)
     if not valid:
         return {}
     rows = {name: (slow_numbers(pools.get(i, [])), len(pools.get(i, []))) for name, i in zip(STREET.names, STREET.ids)}
@@ -102,6 +102,7 @@ def slow_scores(true, inverse, labels, moving, crop, metric):
         "frames": len(images),
         **{name: math.fsum(image[name] for image in images) / len(images) if images else math.nan for name in NUMBERS},
         "abs_rel_moving": moving["abs_rel"],
+        "abs_rel_still": slow_numbers(pools.get("still", []))["abs_rel"],
         "delta1_moving": moving["delta1"],
         "scale_spread": spread / average if scales else math.nan,
         "coverage": compared / valid,
@@ -175,6 +176,33 @@ def test_perfect_depth_up_to_scale_scores_perfectly():
     assert math.isnan(scores["classes"]["road"][0])
     blind = Maps([None] * 4)
     assert depth.score_frames(blind, blind.frames(), true) == {}
+
+
+def test_what_moves_and_what_stands_are_pooled_alike():
+    """Pools over pixels, whose mean by their sizes is that of all pixels; frames of unknown motion are in neither."""
+    true, inverse, _, moving = draw_frames(3)
+    moving[0], moving[1, 1:] = False, True
+    dataset = Maps(true, moving=[moving[0], moving[1], None])
+    scores = depth.score_frames(dataset, dataset.frames(), inverse)
+    metres = [depth.scale_to(t, i, depth.select_valid(t)) for t, i in zip(true, inverse)]
+    errors = (np.abs(metres - true) / true)[:2]
+    assert scores["abs_rel_moving"] == pytest.approx(errors[moving[:2]].mean())
+    assert scores["abs_rel_still"] == pytest.approx(errors[~moving[:2]].mean())
+    blind = Maps(true)
+    unknown = depth.score_frames(blind, blind.frames(), inverse)
+    assert math.isnan(unknown["abs_rel_still"])
+    assert math.isnan(unknown["abs_rel_moving"])
+
+
+def test_scores_hold_no_pixels_of_earlier_frames():
+    """Of 40 frames of 2 MB each, a few at most are in memory at once."""
+    true = np.random.default_rng(0).uniform(2, 60, (512, 512))
+    dataset = Maps([true] * 40, [np.zeros(true.shape, np.uint8)] * 40, [true > 30] * 40)
+    tracemalloc.start()
+    depth.score_frames(dataset, dataset.frames(), (1 / true for _ in range(40)))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 20 * true.nbytes
 
 
 def test_metric_predictions_are_not_scaled():

@@ -301,7 +301,7 @@ def test_negative_relative_values_are_lifted_and_zeros_are_far(street, monkeypat
 )
 def test_metres_become_inverse_depth(street, monkeypatch, model, model_type, config):
     Fake(lambda x: 0 * x + 8, model_type, **config).install(monkeypatch)
-    source = foreign(street, model)
+    source = foreign(street, model, accept_noncommercial=True)
     assert (take(source, street, street.frames("val")[:1]) == 0.125).all()
     assert (source.metric, source.unit, source.largest) == (True, "1 / metre", 2.0)
 
@@ -310,7 +310,7 @@ def test_models_that_pad_the_image_undo_it_themselves(street, monkeypatch):
     Fake(lambda x: 0 * x + 8, "zoedepth").install(monkeypatch)
     source = foreign(street, "Intel/zoedepth-nyu-kitti")
     assert (take(source, street, street.frames("val")[:3]) == 0.25).all()
-    assert source.notes == ["Intel/zoedepth-nyu-kitti: licence not known, read its card."]
+    assert source.notes == ["Intel/zoedepth-nyu-kitti: licence MIT."]
 
 
 @pytest.mark.parametrize("size", ["Base", "Large", "Giant", "Metric-Outdoor-Large", "Metric-Indoor-Base"])
@@ -328,24 +328,55 @@ def test_a_noncommercial_licence_must_be_accepted(street, monkeypatch, size, tmp
     assert "no commercial use" in describe(foreign(street, model, accept_noncommercial=True))
 
 
+@pytest.mark.parametrize("model", ["apple/DepthPro-hf", "apple/DepthPro", "somebody/depth_pro-8bit"])
+def test_depth_pro_is_for_research(street, monkeypatch, model):
+    monkeypatch.setitem(sys.modules, "transformers", None)
+    with pytest.raises(ValueError, match=r"licence Apple-AMLR \(for research\), which forbids commercial use"):
+        foreign(street, model)
+
+
+@pytest.mark.parametrize(
+    "model",
+    ["somebody/depth", "somebody/dpt-large", "Intel/dpt-swinv2-tiny-256", "somebody/Depth-Anything-V2-Small-of-mine"],
+)
+def test_an_unknown_licence_must_be_accepted(street, monkeypatch, model):
+    with monkeypatch.context() as patch:
+        patch.setitem(sys.modules, "transformers", None)  # asked before anything is loaded
+        text = (
+            f"the licence of {model} is not known to this project: read .*https://huggingface.co/{model}.*, and set acc"
+        )
+        with pytest.raises(ValueError, match=text):
+            foreign(street, model)
+    Fake(lambda x: x + 1, "dpt").install(monkeypatch)
+    assert f"{model}: licence not known here" in describe(foreign(street, model, accept_noncommercial=True))
+
+
+def test_a_folder_of_which_nothing_is_known_must_be_accepted(street, monkeypatch, tmp_path):
+    Fake(lambda x: x + 1, "dpt").install(monkeypatch)
+    with pytest.raises(ValueError, match=r"is not known to this project: read the model's card \(its README.md\)"):
+        foreign(street, tmp_path)
+    (tmp_path / "config.json").write_text(json.dumps({"_name_or_path": "Intel/dpt-large"}))
+    assert "licence Apache-2.0" in describe(foreign(street, tmp_path))
+
+
 def test_what_is_missing_is_said_in_one_sentence(street, monkeypatch):
     monkeypatch.setitem(sys.modules, "transformers", None)
     with pytest.raises(ImportError, match=r"install it with: pip install \"depth-regions\[hugging_face\]\""):
-        foreign(street, "somebody/depth")
+        foreign(street, "somebody/depth", accept_noncommercial=True)
     Fake(None, error=OSError("We couldn't connect\nto anything")).install(monkeypatch)
     with pytest.raises(
         OSError, match="somebody/depth is no folder .* cannot be fetched: check its name and the"
     ) as caught:
-        foreign(street, "somebody/depth")
+        foreign(street, "somebody/depth", accept_noncommercial=True)
     assert "\n" not in str(caught.value)
     Fake(None, error=ValueError("Unrecognized model")).install(monkeypatch)
     with pytest.raises(ValueError, match="somebody/depth is no model that transformers knows"):
-        foreign(street, "somebody/depth")
+        foreign(street, "somebody/depth", accept_noncommercial=True)
     Fake(None, "seen_by_nobody").install(monkeypatch)
     with pytest.raises(
         ValueError, match="of type seen_by_nobody, predicts: choose a model of depth_anything, dpt, glpn"
     ):
-        foreign(street, "somebody/depth")
+        foreign(street, "somebody/depth", accept_noncommercial=True)
 
 
 def test_a_real_model_in_a_folder(street, tmp_path):
@@ -366,7 +397,7 @@ def test_a_real_model_in_a_folder(street, tmp_path):
         torch.nn.init.normal_(network.head.conv3.weight)
         network.save_pretrained(tmp_path / kind)
         processor.save_pretrained(tmp_path / kind)
-        source = foreign(street, tmp_path / kind)
+        source = foreign(street, tmp_path / kind, accept_noncommercial=True)
         maps = take(source, street, street.frames("val"))
         assert source.metric is metric
         assert source.name == f"hugging_face:{kind}"

@@ -130,6 +130,14 @@ def test_a_wrong_focal_length_shows_only_in_turns():
     assert misses[4] > misses[3] > 0.05
 
 
+def test_what_was_learned_is_said_in_pixels_degrees_and_as_a_factor():
+    about = depth.describe_focal(K, [np.array([1.1, 1.2]), np.zeros(0), np.array([1.3])], SIZE[1])
+    assert about["focal_factor"] == pytest.approx(1.2)
+    assert about["focal_length"] == pytest.approx(1.2 * K[0, 0])
+    assert about["focal_length_spread"] == pytest.approx(0.075 * K[0, 0])
+    assert about["field_of_view"] == pytest.approx(camera.field_of_view_of(np.diag([1.2, 1.2, 1]) @ K, SIZE[1]))
+
+
 def test_the_mask_begins_late(triplets):
     batch = depth.DepthTask(PARAMS, triplets, steps=10).sample(0)
     task = depth.DepthTask(replace(PARAMS, mask_from=0.7), triplets, steps=10)

@@ -12,6 +12,8 @@ from lib.parallel import numpy_generator
 
 from .fixtures import PARAMS, SIZE, K, Memory
 
+OBLONG = np.array([[50.0, 0, 45.0], [0, 60.0, 20.0], [0, 0, 1]])
+
 
 def test_batches_are_a_function_of_the_step(task, triplets):
     again = depth.DepthTask(PARAMS, triplets, steps=8)
@@ -63,6 +65,54 @@ def test_triplets_are_neighbours_of_one_clip(monkeypatch):
     np.testing.assert_allclose(made.intrinsics[0], K, rtol=1e-6)  # no calibration: from the field of view
     with pytest.raises(ValueError, match="name longer videos"):
         depth.read_triplets(replace(PARAMS, frame_step=4))
+
+
+class Filmed(Memory):
+    """Frames of a camera with oblong pixels and its middle elsewhere."""
+
+    def __init__(self, calibrated):
+        super().__init__()
+        self._frames = [replace(f, intrinsics=OBLONG, calibrated=calibrated) for f in self._frames]
+
+
+def test_what_nobody_measured_is_learned_and_what_is_calibrated_refused(monkeypatch):
+    """An assumed matrix, as CamVid's frames have it, is no calibration."""
+    sets = {"camvid": Filmed(calibrated=False), "street": Filmed(calibrated=True)}
+    monkeypatch.setattr("lib.depth.triplets.open_dataset", lambda params, name: sets[name])
+    unknown = replace(PARAMS, learn_intrinsics="unknown")
+    made = depth.read_triplets(replace(unknown, clips=("camvid", "street")))
+    assert made.focal_is_learned.tolist() == [True] * 4 + [False] * 4
+    np.testing.assert_allclose(made.intrinsics, np.repeat(OBLONG[None], 8, 0), rtol=1e-6)
+    with pytest.raises(ValueError, match=r"\['street'\] are calibrated.*set learn_intrinsics = no, or all to learn it"):
+        depth.read_triplets(unknown)
+    assert depth.read_triplets(replace(PARAMS, learn_intrinsics="all")).focal_is_learned.all()
+    assert not depth.read_triplets(PARAMS).focal_is_learned.any()
+    start = depth.street_like(replace(unknown, clips=("camvid",), dataset="camvid"), OBLONG)
+    assert not depth.read_triplets(start).focal_is_learned.any(), "the start on streets is not refused"
+
+
+@pytest.mark.parametrize("calibrated", [False, True])
+def test_learning_all_begins_at_an_unknown_angle_and_keeps_the_rest(calibrated):
+    frame = Filmed(calibrated).frames()[0]
+    begin = depth.intrinsics_of(frame, replace(PARAMS, learn_intrinsics="all"))
+    assert camera.field_of_view_of(begin, SIZE[1]) == pytest.approx(camera.UNKNOWN)
+    assert begin[1, 1] / begin[0, 0] == pytest.approx(OBLONG[1, 1] / OBLONG[0, 0])
+    np.testing.assert_array_equal(begin[:, 2], OBLONG[:, 2])
+    for learn in ("no", "unknown"):
+        np.testing.assert_array_equal(depth.intrinsics_of(frame, replace(PARAMS, learn_intrinsics=learn)), OBLONG)
+
+
+def test_what_was_learned_corrects_only_what_nobody_measured():
+    assumed, measured = (Filmed(calibrated).frames()[0] for calibrated in (False, True))
+    for learn in ("no", "unknown", "all"):
+        params = replace(PARAMS, learn_intrinsics=learn)
+        np.testing.assert_array_equal(depth.correct_intrinsics(measured, params, 1.2), OBLONG)
+        found, begin = depth.correct_intrinsics(assumed, params, 1.2), depth.intrinsics_of(assumed, params)
+        np.testing.assert_allclose(np.diag(found), np.diag(begin) * [1.2, 1.2, 1])
+        np.testing.assert_array_equal(found[:, 2], OBLONG[:, 2])
+        np.testing.assert_array_equal(depth.correct_intrinsics(assumed, params), begin)
+    bare = Memory().frames()[0]
+    np.testing.assert_allclose(np.diag(depth.correct_intrinsics(bare, PARAMS, 2.0)), np.diag(K) * [2, 2, 1])
 
 
 def test_streets_like_a_camera_have_its_focal_length():
