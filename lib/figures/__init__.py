@@ -42,7 +42,7 @@ class Picture(Figure):
         data = self._render("png", metadata={"Software": None})
         if len(data) <= LARGEST_PNG:
             return {"image/png": data}
-        return {"image/jpeg": self._render("jpeg", pil_kwargs={"quality": 85})}
+        return {"image/jpeg": self._render("jpeg", pil_kwargs={"quality": 75})}
 
 
 def new_figure(width: float = WIDTH, height: float = 3.0) -> Figure:

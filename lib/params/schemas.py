@@ -66,7 +66,7 @@ class DepthParams:
     clips: tuple[str, ...] = ("street",)  # videos that depth is learned from: DATASET or DATASET:CLIP
     frame_step: int = 1  # frames between the members of a triplet
     source: str = "learned"  # or measured, stereo, constant, shuffled, hugging_face:MODEL: depth from elsewhere
-    accept_noncommercial: bool = False  # hugging_face: also models whose licence forbids commercial use
+    accept_noncommercial: bool = False  # hugging_face: also models whose licence is non-commercial or unknown here
     stereo: bool = False  # learn from right images too, where there are any: depth in metres
     learn_intrinsics: str = "no"  # the focal length: no, unknown (of clips without calibration), all (as a check)
     find_bonnet: bool = False  # leave out of the loss what never changes at the bottom of the image

@@ -12,6 +12,7 @@ MEANING = {
     "delta2": "depth: share of pixels within a factor 1.25² of the truth",
     "delta3": "depth: share of pixels within a factor 1.25³ of the truth",
     "abs_rel_moving": "abs_rel of what moves by itself",
+    "abs_rel_still": "abs_rel of what stands still",
     "train_seconds": "seconds of training",
     "purity": "share of pixels whose class is the commonest of their region; larger is better",
     "asa": "purity where two things of one class count as different",
