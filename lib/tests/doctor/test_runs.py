@@ -155,7 +155,10 @@ def test_the_rates_of_the_street_run_give_the_recorded_times_of_camvid():
     dataset = SimpleNamespace(frames=lambda split="", labelled=False: [0] * count[labelled])
     for name, stage in camvid.items():
         guess = estimates.estimate_stage(name, values, {}, street, base, dataset, speed.Speed())
-        assert guess.seconds == pytest.approx(stage["seconds"], rel=0.3), name
+        if estimates.is_alike(name, values, base):
+            assert guess.seconds == pytest.approx(stage["seconds"], rel=0.3), name
+        else:
+            assert (name, guess) == ("01_depth", None), "another network: no rate holds for it"
 
 
 def test_no_reference_is_no_time(tmp_path, monkeypatch, said):
