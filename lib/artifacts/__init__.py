@@ -15,7 +15,7 @@ from .files import (
     write_inverse_depth,
     write_json,
 )
-from .stages import Artifact, ArtifactError, Stage, begin, expect, find_sources, load, run_folder
+from .stages import Artifact, ArtifactError, Stage, begin, describe_machine, expect, find_sources, load, run_folder
 
 __all__ = [
     "Artifact",
@@ -23,6 +23,7 @@ __all__ = [
     "Stage",
     "begin",
     "describe",
+    "describe_machine",
     "expect",
     "find_sources",
     "hash_code",

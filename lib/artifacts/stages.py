@@ -197,9 +197,7 @@ class Stage:
             "params": params.as_dict(self.params),
             "seed": self.params.seed,
             "code": hash_code(self.name, params.reader_modules(self.params)),
-            **_git_state(),
-            "versions": {"python": platform.python_version(), **{name: version(name) for name in VERSIONED}},
-            "device": _device_name(),
+            **describe_machine(),
             "seconds": round(time.perf_counter() - self.started, 3),
             "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * MEMORY_UNIT,
             "inputs": {artifact.name: {"run": artifact.run, "sha256": artifact.digest} for artifact in self.inputs},
@@ -207,6 +205,12 @@ class Stage:
             "about": self.about,
             "files": files,
         }
+
+
+def describe_machine() -> dict[str, Any]:
+    """What makes a result: commit, versions of the libraries, device."""
+    versions = {"python": platform.python_version(), **{name: version(name) for name in VERSIONED}}
+    return {**_git_state(), "versions": versions, "device": _device_name()}
 
 
 def _git_state() -> dict[str, Any]:

@@ -10,11 +10,10 @@ from .focal import describe_focal, measure_focal_error
 from .losses import compare_still, compare_views, minimum_reprojection, photometric_error, reproject, search_depth
 from .masks import drop_still, find_bonnet, leave_out, read_bonnet, warn_of_holes
 from .metrics import (
-    absolute_trajectory_error,
     align_similarity,
     chain_poses,
     find_failures,
-    relative_pose_error,
+    is_velodyne,
     scale_to,
     score_frames,
     select_valid,
@@ -29,7 +28,6 @@ __all__ = [
     "DepthNetworks",
     "DepthTask",
     "Triplets",
-    "absolute_trajectory_error",
     "align_similarity",
     "build_networks",
     "chain_poses",
@@ -47,6 +45,7 @@ __all__ = [
     "find_largest",
     "follow",
     "intrinsics_of",
+    "is_velodyne",
     "leave_out",
     "load_depth_network",
     "measure_focal_error",
@@ -58,7 +57,6 @@ __all__ = [
     "predict_views",
     "read_bonnet",
     "read_triplets",
-    "relative_pose_error",
     "reproject",
     "scale_to",
     "score_frames",

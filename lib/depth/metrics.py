@@ -71,6 +71,11 @@ def measure_depth(true: np.ndarray, predicted: np.ndarray) -> dict[str, float]:
     }
 
 
+def is_velodyne(dataset: Any, params: Any) -> bool:
+    """Is the data set's depth KITTI's, which is scored inside the Garg crop?"""
+    return dataset.name.startswith("kitti") and not params.maps
+
+
 @dataclass(frozen=True)
 class Scored:
     """One frame's prediction beside its truth; both in metres.

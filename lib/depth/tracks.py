@@ -69,12 +69,13 @@ def find_drives(params: Any, video: Dataset) -> list[tuple[Dataset, list[Frame],
 
 def follow(
     networks: DepthNetworks, dataset: Dataset, clip: Sequence[Frame], learned_from: bool, step: int = 1,
-    metric: bool = False,
+    metric: bool = False, steps: np.ndarray | None = None,
 ) -> Track:  # fmt: skip
     """What the motion network makes of a clip, laid onto the truth: moved, turned and, unless in metres, scaled.
 
     Args:
         step: frames between the members of a pair.
+        steps: what `predict_motion` said of them before, so as not to ask again. (T - 1, 4, 4)
     Raises:
         ValueError: a frame has no true pose.
     """
@@ -82,7 +83,8 @@ def follow(
     world = [dataset.camera_from_world(frame) for frame in frames]
     if any(pose is None for pose in world):
         raise ValueError(f"not every frame of {clip[0].clip} has a true pose")
-    steps = predict_motion(networks, (dataset.image(frame) for frame in frames))[0]
+    if steps is None:
+        steps = predict_motion(networks, (dataset.image(frame) for frame in frames))[0]
     true = np.stack([np.linalg.inv(pose)[:3, 3] for pose in world])
     driven = np.stack([later @ np.linalg.inv(earlier) for earlier, later in pairwise(world)])
     places = chain_poses(steps)

@@ -78,7 +78,7 @@ class DepthParams:
     batch: int = 4  # paper: 12; small batches give more steps a minute
     learning_rate: float = 1e-3  # paper: 1e-4 over days; 2e-3 diverged (facts sheet)
     warmup_steps: int = 50  # paper: none
-    encoder: str = "small"  # or light, in 0.6 of the time; resnet18, 34, 50 (paper: resnet18)
+    encoder: str = "small"  # or light, in 0.7 of the time; resnet18, 34, 50 (paper: resnet18)
     scales: int = 1  # resolutions the loss is taken at (paper: 4)
     min_depth: float = 0.5  # scene units (paper: 0.1)
     max_depth: float = 100.0  # scene units (paper: 100)

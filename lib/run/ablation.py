@@ -27,7 +27,7 @@ SHOWN = ("abs_rel", "delta1", "abs_rel_moving")
 
 
 def parse_changes(word: str) -> dict[str, Any]:
-    """ "train_clips=32,frames_per_clip=9" -> {"train_clips": 32, "frames_per_clip": 9}; values are read as YAML.
+    """From "train_clips=32,frames_per_clip=9" to {"train_clips": 32, "frames_per_clip": 9}; values are read as YAML.
 
     Raises:
         ParameterError: not of this form.
@@ -109,26 +109,26 @@ def read_arguments(words: Sequence[str]) -> argparse.Namespace:
 def main(words: Sequence[str]) -> int:
     arguments = read_arguments(words)
     try:
-        settings = read_settings(arguments.folder, arguments.vary, arguments.steps)
-    except params.ParameterError as error:
+        found = _measure(arguments)
+    except (ValueError, OSError, FloatingPointError) as error:  # parameters, missing data, a loss that is none
         print(error, file=sys.stderr)
         return 1
-    folder, seeds = artifacts.run_folder("ablation"), arguments.seeds
-    every = [replace(values, seed=seed, workers=1) for values in settings.values() for seed in seeds]
-    scores = []
-    try:
-        results = parallel_map(partial(train_and_score, folder=folder), every, arguments.processes)
-        for values, found in zip(every, results):
-            scores.append(found)
-            print(f"{len(scores)} of {len(every)}: seed {values.seed}, abs_rel {found['abs_rel']:.3f}", flush=True)
-    except ValueError as error:
-        print(error, file=sys.stderr)
-        return 1
-    found = collect(settings, seeds, scores, time_steps(settings))
     print(describe(found))
     if arguments.record:
         artifacts.write_json(REFERENCE / f"{arguments.record}.json", found)
     return 0
+
+
+def _measure(arguments: argparse.Namespace) -> dict[str, Any]:
+    settings = read_settings(arguments.folder, arguments.vary, arguments.steps)
+    folder, seeds = artifacts.run_folder("ablation"), arguments.seeds
+    every = [replace(values, seed=seed, workers=1) for values in settings.values() for seed in seeds]
+    scores = []
+    results = parallel_map(partial(train_and_score, folder=folder), every, arguments.processes)
+    for values, found in zip(every, results):
+        scores.append(found)
+        print(f"{len(scores)} of {len(every)}: seed {values.seed}, abs_rel {found['abs_rel']:.3f}", flush=True)
+    return collect(settings, seeds, scores, time_steps(settings)) | {"made_by": artifacts.describe_machine()}
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ def train_and_score(values: params.DepthParams, folder: Path) -> dict[str, float
     Raises:
         ValueError: the data set has no frames of the split.
     """
-    known = {"params": params.decisive(values), "code": artifacts.hash_modules("lib.depth", "lib.data")}
+    known = {"params": params.decisive(values), "code": artifacts.hash_modules("lib.run.trials")}
     name = hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()[:16]
     result = folder / name / "scores.json"
     if result.is_file():
@@ -39,8 +39,7 @@ def train_and_score(values: params.DepthParams, folder: Path) -> dict[str, float
     with redirect_stdout(io.StringIO()):  # two that report their steps at once are not to be read
         networks = _learn(values, result.parent, known)
     images = np.stack([dataset.image(frame) for frame in frames])
-    velodyne = dataset.name.startswith("kitti")
-    predicted = depth.predict_inverse_depth(networks, images)
+    predicted, velodyne = depth.predict_inverse_depth(networks, images), depth.is_velodyne(dataset, values)
     scores = depth.score_frames(dataset, frames, predicted, crop=velodyne, metric=values.stereo)
     scores = {key: value if math.isfinite(value) else None for key, value in scores.items() if key != "classes"}
     artifacts.write_json(result, {**known, "scores": scores})

@@ -46,6 +46,8 @@ def test_never_on_the_clips_of_the_report(folder):
 def test_a_wrong_name_is_said_before_anything_is_trained(folder, capsys):
     assert ablation.main([str(folder), "--vary", "scale=4"]) == 1
     assert "scales" in capsys.readouterr().err
+    assert ablation.main([str(folder / "none")]) == 1
+    assert "none" in capsys.readouterr().err
 
 
 def test_what_is_there_is_not_trained_again(folder, monkeypatch, capsys):

@@ -21,9 +21,9 @@ LICENCES = (  # what the cards of these models say: end of the name, licence, is
     (re.compile(r"depth.?pro(?![a-z])", re.IGNORECASE), "Apple-AMLR (for research)", False),
     # free: only what these owners published, or its copy; what others made of it may have any licence
     (re.compile(r"depth.?anything.?v2.*(small|vits)(.hf)?$", re.IGNORECASE), "Apache-2.0", True),
-    (re.compile(r"^LiheYoung/depth-anything-(small|base|large)-hf$", re.IGNORECASE), "Apache-2.0", True),
-    (re.compile(r"^Intel/dpt-(large|hybrid-midas)$", re.IGNORECASE), "Apache-2.0", True),
-    (re.compile(r"^Intel/zoedepth-(nyu|kitti|nyu-kitti)$", re.IGNORECASE), "MIT", True),
+    (re.compile(r"^LiheYoung/depth-anything-large-hf$", re.IGNORECASE), "Apache-2.0", True),
+    (re.compile(r"^Intel/dpt-hybrid-midas$", re.IGNORECASE), "Apache-2.0", True),
+    (re.compile(r"^Intel/zoedepth-(nyu-)?kitti$", re.IGNORECASE), "MIT", True),
 )
 METRES, INVERSE = "depth in metres", "relative inverse depth"
 OUTPUTS = {"dpt": INVERSE, "glpn": METRES, "zoedepth": METRES, "depth_pro": METRES}  # by config.model_type

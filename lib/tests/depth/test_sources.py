@@ -279,11 +279,11 @@ def test_relative_inverse_depth_of_a_foreign_network(street, monkeypatch):
 def test_negative_relative_values_are_lifted_and_zeros_are_far(street, monkeypatch):
     frames = street.frames("val")[:1]
     Fake(lambda x: x - 10).install(monkeypatch)  # an old configuration: without depth_estimation_type
-    maps = take(foreign(street, "LiheYoung/depth-anything-small-hf"), street, frames)
+    maps = take(foreign(street, "LiheYoung/depth-anything-large-hf"), street, frames)
     np.testing.assert_allclose(maps[0, 0], np.maximum(np.clip((np.arange(128) + 0.5) / 2 - 0.5, 0, 63), FAR), atol=1e-4)
     assert (maps > 0).all()
     Fake(lambda x: 0 * x, "dpt").install(monkeypatch)
-    assert (take(foreign(street, "Intel/dpt-large"), street, frames) == np.float32(FAR)).all()
+    assert (take(foreign(street, "Intel/dpt-hybrid-midas"), street, frames) == np.float32(FAR)).all()
 
 
 @pytest.mark.parametrize(
@@ -337,7 +337,7 @@ def test_depth_pro_is_for_research(street, monkeypatch, model):
 
 @pytest.mark.parametrize(
     "model",
-    ["somebody/depth", "somebody/dpt-large", "Intel/dpt-swinv2-tiny-256", "somebody/Depth-Anything-V2-Small-of-mine"],
+    ["somebody/depth", "Intel/dpt-large", "Intel/zoedepth-nyu", "somebody/Depth-Anything-V2-Small-of-mine"],
 )
 def test_an_unknown_licence_must_be_accepted(street, monkeypatch, model):
     with monkeypatch.context() as patch:
@@ -355,7 +355,7 @@ def test_a_folder_of_which_nothing_is_known_must_be_accepted(street, monkeypatch
     Fake(lambda x: x + 1, "dpt").install(monkeypatch)
     with pytest.raises(ValueError, match=r"is not known to this project: read the model's card \(its README.md\)"):
         foreign(street, tmp_path)
-    (tmp_path / "config.json").write_text(json.dumps({"_name_or_path": "Intel/dpt-large"}))
+    (tmp_path / "config.json").write_text(json.dumps({"_name_or_path": "Intel/dpt-hybrid-midas"}))
     assert "licence Apache-2.0" in describe(foreign(street, tmp_path))
 
 
