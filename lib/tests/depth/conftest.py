@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from lib import depth
+from lib.data.street.dataset import Street
 from lib.parallel import numpy_generator, torch_generator
 
-from .fixtures import PARAMS, SIZE, K
+from .fixtures import PARAMS, SIZE, K, depth_params
 
 
 @pytest.fixture
@@ -29,6 +30,11 @@ def triplets():
 @pytest.fixture(scope="module")
 def task(triplets):
     return depth.DepthTask(PARAMS, triplets, steps=8)
+
+
+@pytest.fixture(scope="module")
+def street(tmp_path_factory):
+    return Street(depth_params("learned"), cache=tmp_path_factory.mktemp("street"))
 
 
 @pytest.fixture

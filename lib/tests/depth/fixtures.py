@@ -1,16 +1,19 @@
-"""What the tests of learning depth share: a small size, its settings and camera, and a few frames in memory."""
+"""What the tests of learning depth share: a small size, its settings and camera, and a few frames in memory;
+and what the tests of depth from elsewhere share."""
 
 import numpy as np
 
 from lib import camera
 from lib.data import Dataset, Frame
 from lib.data.labels import STREET
+from lib.depth.sources import DepthSource, describe
 from lib.parallel import numpy_generator
 from lib.params import DepthParams
 
 SIZE = (64, 96)
 PARAMS = DepthParams(height=SIZE[0], width=SIZE[1], batch=3, scales=2)
 K = camera.intrinsics_from_field_of_view(80.0, *SIZE).numpy()
+COUNTS = {"train_clips": 1, "val_clips": 3, "test_clips": 1, "frames_per_clip": 3, "scored_frames_per_clip": 2}
 
 
 class Memory(Dataset):
@@ -38,3 +41,19 @@ class Memory(Dataset):
 
     def moving(self, frame):
         return np.arange(SIZE[1])[None] + np.zeros(SIZE) < 10
+
+
+def depth_params(source: str, **more) -> DepthParams:
+    return DepthParams(source=source, workers=1, **{**COUNTS, **more})
+
+
+def take(source: DepthSource, dataset, frames) -> np.ndarray:
+    """Maps of frames, after the checks that hold for every source."""
+    maps = source(frames, np.stack([dataset.image(f) for f in frames]))
+    assert maps.shape == (len(frames), *dataset.size)
+    assert maps.dtype == np.float32
+    assert np.isfinite(maps).all()
+    assert maps.min() >= 0
+    assert source.largest is None or source.largest > 0
+    assert source.unit in describe(source)
+    return maps
