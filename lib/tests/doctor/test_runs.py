@@ -153,19 +153,12 @@ def test_the_rates_of_the_street_run_give_the_recorded_times_of_camvid():
     base, values = (chain.read_run(ROOT / "params" / name, {}, name, "") for name in ("street", "camvid"))
     count = {False: camvid["02_regions"]["protocol"]["frames"], True: camvid["02_regions"]["protocol"]["scored"]}
     dataset = SimpleNamespace(frames=lambda split="", labelled=False: [0] * count[labelled])
-    guesses = {
-        name: estimates.estimate_stage(name, values, {}, street, base, dataset, speed.Speed())
-        for name in camvid
-        if estimates.is_alike(name, values, base)
-    }
-    assert list(guesses) == ["02_regions", "03_augmentation", "04_training", "05_evaluation"]
-    missed = estimates.estimate_stage("01_depth", values, {}, street, base, dataset, speed.Speed())
-    assert missed is None, "another network: no rate holds for it"
-    ratios = {name: guess.seconds / camvid[name]["seconds"] for name, guess in guesses.items()}
-    # the two were recorded on different days, and the same work takes this machine 405 s on one and 505 s on another
-    pace = sum(guess.seconds for guess in guesses.values()) / sum(camvid[name]["seconds"] for name in guesses)
-    assert 0.5 < pace < 2
-    assert ratios == pytest.approx(dict.fromkeys(ratios, pace), rel=0.3)
+    for name, stage in camvid.items():
+        guess = estimates.estimate_stage(name, values, {}, street, base, dataset, speed.Speed())
+        if estimates.is_alike(name, values, base):
+            assert guess.seconds == pytest.approx(stage["seconds"], rel=0.3), name
+        else:
+            assert (name, guess) == ("01_depth", None), "another network: no rate holds for it"
 
 
 def test_no_reference_is_no_time(tmp_path, monkeypatch, said):
