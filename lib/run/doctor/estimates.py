@@ -1,28 +1,73 @@
-"""Seconds that a stage will take here: recorded ones, or rates of the street run, times the speed of this machine."""
+"""Seconds that a stage will take here: recorded ones, or rates of another run, times the speed of this machine.
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+A record holds the calibration of its own machine, taken when it was recorded: one machine is faster on one day than on
+another, and two records scale alike only with their own.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ... import artifacts
-from .speed import Speed
+from ..reference import REFERENCE
 
+POINT = 1.4  # pixels that a point of the loss costs as much as: half of the points made a street run a 15th shorter
 FARTHEST = 8  # a rate is trusted for images of at most so many times the pixels it was measured at, or as few
 
 
 @dataclass(frozen=True)
 class Estimate:
     seconds: float
-    by_rate: bool = False  # from the street run's rate, not from a run of this kind
+    by_rate: str = ""  # the run whose rate it is from; empty = recorded from a run of this kind
 
 
-def read_recorded(path: Path) -> dict[str, Any]:
-    """The stages of an outputs/reference/RUN.json by name; empty where there is none that can be read."""
+@dataclass(frozen=True)
+class Speed:
+    """Seconds here over seconds of a record, for what the device does and what the cores do."""
+
+    network: float = 1.0
+    grouping: float = 1.0
+
+
+@dataclass(frozen=True)
+class Record:
+    """What is used of an outputs/reference/RUN.json.
+
+    stages: by name; empty = nothing recorded.
+    machine: its description and `calibration_seconds`, see `speed.describe_processor`; empty = not known.
+    """
+
+    stages: Mapping[str, Any] = field(default_factory=dict)
+    machine: Mapping[str, Any] = field(default_factory=dict)
+
+    def compare(self, here: Mapping[str, float]) -> Speed:
+        """Beside the calibration of this machine; equal where one of both is not known."""
+        there = self.machine.get("calibration_seconds", {})
+        if not here or not there:
+            return Speed()
+        return Speed(**{name: here[name] / there[name] for name in ("network", "grouping")})
+
+
+def read_record(path: Path) -> Record:
+    """An outputs/reference/RUN.json; empty where there is none that can be read."""
     try:
-        return dict(artifacts.read_json(path)["stages"])
+        found = artifacts.read_json(path)
+        return Record(dict(found["stages"]), dict(found.get("machine", {})))
     except (OSError, ValueError, KeyError, TypeError):
-        return {}
+        return Record()
+
+
+def describe_speed(here: Mapping[str, float]) -> str:
+    """A sentence: this machine beside that of the street run."""
+    street = read_record(REFERENCE / "street.json")
+    if not street.machine:
+        return "no record of the street run to compare with"
+    speed, machine = street.compare(here), street.machine
+    return (
+        f"here {speed.network:.2f} times the reference's seconds for the network, {speed.grouping:.2f} for the "
+        f"grouping; the reference: {machine['cores']} cores of {machine['processor']}, {machine['device']}"
+    )
 
 
 def scale_stage(name: str, stages: Mapping[str, Any], speed: Speed) -> float:
@@ -47,7 +92,7 @@ def _number(stage: Mapping[str, Any], metric: str) -> float:
 def measure_work(name: str, values: Mapping[str, Any], frames: int | None, scored: int | None) -> float | None:
     """How much a stage has to do, in pixels; None where that is not known.
 
-    With the rates of the street run this gives the recorded seconds of the camvid run to a fifth.
+    With the rates of the street run this gives the recorded seconds of the camvid run to less than a third.
     """
     depth, recipe = values["01_depth"], values["03_augmentation"]
     pixels = depth.height * depth.width
@@ -58,7 +103,8 @@ def measure_work(name: str, values: Mapping[str, Any], frames: int | None, score
     if name == "03_augmentation":
         return recipe.samples * recipe.images * pixels
     if name == "04_training":
-        return values[name].steps * 2 * recipe.images * pixels
+        points = values[name].pixel_points + values[name].region_points
+        return values[name].steps * 2 * recipe.images * (pixels + POINT * points)
     return scored * pixels if scored and not values[name].ceiling_steps else None
 
 
@@ -74,29 +120,32 @@ def is_alike(name: str, values: Mapping[str, Any], base: Mapping[str, Any]) -> b
 def estimate_stage(
     name: str,
     values: Mapping[str, Any],
-    recorded: Mapping[str, Any],
-    street: Mapping[str, Any],
-    base: Mapping[str, Any],
+    recorded: Record,
+    others: Sequence[tuple[Record, Mapping[str, Any]]],
     dataset: Any,
-    speed: Speed,
+    here: Mapping[str, float],
 ) -> Estimate | None:
     """Seconds of a stage here; None = not measured.
 
     Args:
         values: parameters of every notebook of the run.
-        recorded: the run's own recorded stages; empty = none.
-        street, base: recorded stages and parameters of the street run.
+        recorded: the run's own record.
+        others: records of other runs with their parameters, the best first: the first one whose rate holds is used.
         dataset: the frames that the run is about; None = not here.
+        here: the calibration of this machine; empty = not measured, and seconds stay those of the record.
     """
-    if name in recorded:
-        return Estimate(scale_stage(name, recorded, speed))
-    if name not in street or not is_alike(name, values, base):
-        return None
+    if name in recorded.stages:
+        return Estimate(scale_stage(name, recorded.stages, recorded.compare(here)))
     frames = scored = None
     if dataset is not None:
         frames = len(dataset.frames())
         scored = len(dataset.frames(values["05_evaluation"].split, labelled=True))
-    protocol = street["02_regions"]["protocol"]
-    work = measure_work(name, values, frames, scored)
-    there = measure_work(name, base, protocol["frames"], protocol["scored"])
-    return Estimate(scale_stage(name, street, speed) * work / there, by_rate=True) if work and there else None
+    for other, base in others:
+        if name in other.stages and is_alike(name, values, base):
+            protocol = other.stages.get("02_regions", {}).get("protocol", {})
+            work = measure_work(name, values, frames, scored)
+            there = measure_work(name, base, protocol.get("frames"), protocol.get("scored"))
+            if work and there:
+                seconds = scale_stage(name, other.stages, other.compare(here)) * work / there
+                return Estimate(seconds, by_rate=base["01_depth"].run)
+    return None

@@ -15,13 +15,12 @@ from ...data.prepared import SPARE, describe_time
 from .. import chain
 from ..reference import REFERENCE
 from .data import ELSEWHERE, Found
-from .estimates import Estimate, estimate_stage, read_recorded
+from .estimates import Estimate, estimate_stage, read_record
 from .machine import count_cores, existing_folder
 from .report import Report, first_sentence
-from .speed import Speed
 
 PARAMS = ROOT / "params"
-STREET = PARAMS / "street"  # whose rates are used for runs that have no reference
+RATES = ("street", "kitti-depth", "camvid")  # runs whose rates are used for those that have no record, the best first
 LAST = "05_evaluation"  # the chain ends here, unless a run has a file for more
 FIRST = ("street", "tiny")  # in this order, then the others by name
 LARGEST_CHECK = 4e9  # bytes of a stage; to verify more would take too long here
@@ -41,15 +40,17 @@ class Run:
     seconds: float | None = None
 
 
-def show_runs(report: Report, found: Mapping[str, Found], root: str, speed: Speed, on_gpu: bool) -> list[Run]:
+def show_runs(
+    report: Report, found: Mapping[str, Found], root: str, here: Mapping[str, float], on_gpu: bool
+) -> list[Run]:
     folders = [path for path in PARAMS.iterdir() if path.is_dir()]
     folders.sort(key=lambda path: (FIRST.index(path.name) if path.name in FIRST else len(FIRST), path.name))
-    runs = [report.attempt(path.name, show_run, report, path, found, root, speed, on_gpu) for path in folders]
+    runs = [report.attempt(path.name, show_run, report, path, found, root, here, on_gpu) for path in folders]
     return [run for run in runs if run]
 
 
 def show_run(
-    report: Report, folder: Path, found: Mapping[str, Found], root: str, speed: Speed, on_gpu: bool
+    report: Report, folder: Path, found: Mapping[str, Found], root: str, here: Mapping[str, float], on_gpu: bool
 ) -> Run | None:
     """Lines about one folder of params/; None when its files cannot be read."""
     try:
@@ -66,7 +67,7 @@ def show_run(
     states = {name: find_state(name, values[name]) for name in names}
     run.left = [name for name, state in states.items() if not state.startswith(DONE)]
     report.say("  state", describe_states(states, artifacts.run_folder(run.name)))
-    estimates = report.attempt("  time", estimate_run, folder, values, names, found, speed)
+    estimates = report.attempt("  time", estimate_run, folder, values, names, found, here)
     if estimates:
         run.seconds = show_times(report, estimates, run.left, not on_gpu and is_large(depth))
     show_needs(report, values, found)
@@ -168,16 +169,16 @@ def is_locked(folder: Path) -> bool:
 
 
 def estimate_run(
-    folder: Path, values: Mapping[str, Any], names: list[str], found: Mapping[str, Found], speed: Speed
+    folder: Path, values: Mapping[str, Any], names: list[str], found: Mapping[str, Found], here: Mapping[str, float]
 ) -> dict[str, Estimate | None]:
-    """Seconds of each stage here, from outputs/reference/RUN.json, else from the rates of the street run."""
-    recorded, street = read_recorded(REFERENCE / f"{folder.name}.json"), read_recorded(REFERENCE / "street.json")
-    base = chain.read_run(STREET, {}, "street", "") if street else {}
+    """Seconds of each stage here, from outputs/reference/RUN.json, else from the rates of other runs."""
+    recorded = read_record(REFERENCE / f"{folder.name}.json")
+    others = [(read_record(REFERENCE / f"{n}.json"), chain.read_run(ROOT / "params" / n, {}, n, "")) for n in RATES]
     known = found.get(values["01_depth"].dataset)
     dataset = known.dataset if known else None
     if values["01_depth"].dataset == "street":
         dataset = open_dataset(values["01_depth"])
-    return {name: estimate_stage(name, values, recorded, street, base, dataset, speed) for name in names}
+    return {name: estimate_stage(name, values, recorded, others, dataset, here) for name in names}
 
 
 def is_large(depth: params.DepthParams) -> bool:
@@ -190,13 +191,16 @@ def show_times(
     """Prints the estimate of every stage; returns the seconds of those left, None where one is not measured."""
     parts = [f"{n[:2]} {describe_time(e.seconds) if e else 'not measured'}" for n, e in estimates.items()]
     known = {name: estimate.seconds for name, estimate in estimates.items() if estimate}
-    by_rate = [name[:2] for name, estimate in estimates.items() if estimate and estimate.by_rate]
+    rates: dict[str, list[str]] = {}
+    for name, estimate in estimates.items():
+        if estimate and estimate.by_rate:
+            rates.setdefault(estimate.by_rate, []).append(name[:2])
     whole = f" = {describe_time(sum(known.values()))}" if len(known) == len(estimates) > 1 else ""
     seconds = sum(known[name] for name in left) if set(left) <= set(known) else None
     rest = "; nothing left to do" if not left else ""
     if seconds is not None and 0 < len(left) < len(estimates):
         rest = f"; left {describe_time(seconds)}"
-    rate = f"; {' '.join(by_rate)} by the rate of params/street" if by_rate else ""
+    rate = "".join(f"; {' '.join(numbers)} by the rate of params/{run}" for run, numbers in rates.items())
     note = "; made for a GPU, and here is none" if lacks_gpu else ""
     report.say("  time", f"about {', '.join(parts)}{whole}{rest}{rate}{note}" if known else f"not measured{note}")
     return seconds
