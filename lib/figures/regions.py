@@ -2,12 +2,14 @@
 
 from collections.abc import Sequence
 
+import cv2
 import numpy as np
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from skimage.segmentation import find_boundaries
 
 from ..data.labels import IGNORE
+from ..parallel import numpy_generator
 from ..regions import Graph
 from ..superpixels import average
 from . import WIDTH, blend, color_depth, color_regions, image_grid, image_row, new_figure, show_image
@@ -140,3 +142,53 @@ def draw_failures(images: Sequence[np.ndarray], regions: Sequence[np.ndarray], l
         wrong = (counts[:, :IGNORE].argmax(axis=1)[ids] != truth) & (truth != IGNORE)
         rows.append(outline(np.where(wrong[..., None], np.array([227, 26, 28], np.uint8), image // 2 + 80), ids))
     return image_grid([rows[i : i + 3] for i in range(0, len(rows), 3)], ["Red: not its region's class"], NARROW)
+
+
+def enlarge(array: np.ndarray, zoom: int) -> np.ndarray:
+    """Each pixel as zoom x zoom pixels. (H, W, ...) -> (zH, zW, ...)"""
+    return array.repeat(zoom, axis=0).repeat(zoom, axis=1)
+
+
+def color_steadily(regions: np.ndarray, superpixels: np.ndarray, seed: int = 0) -> np.ndarray:
+    """Regions as RGB; each takes the colour of the superpixel in which its first pixel lies.
+
+    So a region that stays keeps its colour when others split or merge and all ids move on.
+
+    Args:
+        regions: ids 1..R. (H, W)
+        superpixels: ids 0..S-1. (H, W)
+    Returns:
+        (H, W, 3) uint8
+    """
+    colors = numpy_generator(seed, 3).integers(60, 256, (int(superpixels.max()) + 1, 3)).astype(np.uint8)
+    ids, first = np.unique(regions, return_index=True)
+    table = np.zeros((int(ids[-1]) + 1, 3), np.uint8)
+    table[ids] = colors[superpixels.ravel()[first]]
+    return table[regions]
+
+
+def find_ends(graph: Graph) -> np.ndarray:
+    """The middles of the two superpixels of each edge, column and row. (E, 2, 2)"""
+    return _find_centers(graph)[graph.edges]
+
+
+def paint_edges(image: np.ndarray, ends: np.ndarray, weights: np.ndarray, zoom: int = 1) -> np.ndarray:
+    """Step (c) as an array: the image darkened, and a red line between the middles of weakly joined neighbours.
+
+    Args:
+        ends: of each edge, as `find_ends` gives them. (E, 2, 2)
+        weights: W of each edge; weak from `LIKELY` on. (E,)
+    Returns:
+        (zH, zW, 3) uint8
+    """
+    picture = enlarge(image // 2, zoom)
+    lines = np.rint(((ends[weights >= LIKELY] + 0.5) * zoom - 0.5) * 16).astype(np.int32)  # 4 bits of a fraction
+    cv2.polylines(picture, lines, False, [int(255 * part) for part in to_rgb(WEAK)], 1, cv2.LINE_AA, shift=4)
+    return picture
+
+
+def paint_regions(colors: np.ndarray, regions: np.ndarray, zoom: int = 1) -> np.ndarray:
+    """Step (d) as an array: white between the regions of a coloured frame. (H, W, 3), (H, W) -> (zH, zW, 3) uint8"""
+    picture, ids = enlarge(colors, zoom), enlarge(regions, zoom)
+    picture[find_boundaries(ids, mode="inner")] = 255
+    return picture

@@ -185,7 +185,7 @@ def test_order_within_an_edge_does_not_matter():
 def run_infomap(edges, count, seed=1, trials=1):
     """The same program called from plain dictionaries: {(a, b): W} -> {node: module}."""
     options = "--two-level --silent --flow-model undirected --teleportation-probability 0"
-    network = Infomap(f"{options} {grouping.SEARCH} --seed {seed} --num-trials {trials}")
+    network = Infomap(f"{options} {grouping.FAST} --seed {seed} --num-trials {trials}")
     for node in range(count):
         network.add_node(node)
     for (a, b), weight in edges.items():
