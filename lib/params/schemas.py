@@ -170,8 +170,9 @@ class RegionParams:
     upstream: str = ""  # another run whose 01 is used, for comparisons; empty = this run
     depth: str = "predicted"  # predicted by 01, or truth where the data set has it
     source: str = "depth"  # regions: depth (the paper's), slic, grid, felzenszwalb, contours, truth, learned
-    count: int = 0  # regions a frame of slic, grid, felzenszwalb, contours; 0 = as many as depth gives it
-    learned_from: str = ""  # source learned: the run whose 04 says what looks alike
+    count: int = 0  # of slic, grid, felzenszwalb, contours; 0 = as many as depth gives; of learned: at most
+    learned_from: str = ""  # source learned: another run, whose 04 says what looks alike
+    learned_clusters: int = 20  # source learned: into as many its prototypes are merged
     learned_weight: float = 4.0  # source learned: joins eq. 3 where two neighbours are of different clusters
     superpixels: int = 500  # paper: 10000 at 1024 x 2048
     compactness: float = 10.0  # of SLIC: weight of position against colour (paper: 10)
@@ -212,6 +213,11 @@ class RegionParams:
             bool(self.learned_from) == (self.source == "learned"),
             "source = 'learned' and learned_from, the run whose 04 is used, go together",
         )
+        check(
+            self.learned_from != self.run or not self.run,
+            f"learned_from must be another run than {self.run!r}: its own 04 comes after 02",
+        )
+        check(1 <= self.learned_clusters <= 256, f"learned_clusters must be 1 to 256, not {self.learned_clusters}")
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,9 @@ from ..artifacts import Artifact, Stage, read_inverse_depth
 from ..camera import UNKNOWN, intrinsics_from_field_of_view
 from ..data import Dataset, Frame, read_map
 from ..data.cameras import correct_intrinsics, intrinsics_of
-from .grouping import Graph, build_graph, group_regions
+from .grouping import Graph, build_graph
 from .metrics import cut_grid, cut_slic, score_regions
+from .sources import Observation, cut_regions
 
 FARTHEST = 1e6  # metres; stands for the sky's infinite depth, so that its inverse is small but not "no value"
 
@@ -71,6 +72,19 @@ class FrameGrouper:
             self.dataset.image(frame), self.inverse_depth(frame), self.intrinsics(frame), self.stage.params
         )
 
+    def observe(self, frame: Frame, image: np.ndarray) -> Observation:
+        """What the source of `params` looks at, beside the image (H, W, 3) itself.
+
+        Clusters are those that lib.inference.save_clusters left in this stage.
+        """
+        source, labels, instances, clusters = self.stage.params.source, None, None, None
+        if source == "truth" and frame.labelled:
+            labels, instances = self.dataset.labels(frame), self.dataset.instances(frame)
+        if source == "learned":
+            clusters = read_map(self.stage.path(f"clusters/{frame.id}.png"))
+        depth = self.inverse_depth(frame), self.intrinsics(frame)
+        return Observation(image, *depth, labels, instances, clusters)
+
     def __call__(self, frame: Frame) -> dict[str, float]:
         """Scores under the names of metrics.json, those of the baselines as slic_... and grid_... ."""
         params, name = self.stage.params, f"regions/{frame.id}.png"
@@ -79,9 +93,9 @@ class FrameGrouper:
         if self.stage.has(name):
             regions = read_map(self.stage.path(name))
         else:
-            inverse_depth = self.inverse_depth(frame)
+            seen = self.observe(frame, image)
             started = time.perf_counter()
-            regions = group_regions(image, inverse_depth, self.intrinsics(frame), params)
+            regions = cut_regions(seen, params)
             row["seconds_per_frame"] = time.perf_counter() - started
             self.stage.save_image(name, regions)
         row["regions_per_frame"] = int(regions.max())

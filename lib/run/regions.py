@@ -20,9 +20,8 @@ import numpy as np
 from tqdm import tqdm
 
 from .. import ROOT, artifacts, data, params
-from ..clustering import cluster_vectors, map_prototypes
 from ..data import Frame
-from ..networks import load_networks
+from ..inference import learn_clusters
 from ..parallel import numpy_generator, parallel_map
 from ..params import RegionParams
 from ..params.schemas import REGION_SOURCES
@@ -173,23 +172,6 @@ def read_run(run: str) -> tuple[RegionParams, artifacts.Artifact]:
     return values, artifacts.load(values.upstream or run, "01_depth")
 
 
-def map_clusters(run: str, images: np.ndarray, clusters: int) -> np.ndarray:
-    """What a run's 04 finds alike in images (B, H, W, 3) uint8, found without labels: clusters of its prototypes.
-
-    Args:
-        clusters: how many at most.
-    Returns:
-        Cluster of every pixel. (B, H, W) int64
-    Raises:
-        ArtifactError: 04 is missing. ValueError: its method has no prototypes.
-    """
-    embedder, prototypes = load_networks(artifacts.load(run, "04_training"))
-    if prototypes is None:
-        raise ValueError(f"04 of run {run!r} learned no prototypes: take a run whose method has them")
-    groups = cluster_vectors(prototypes, min(clusters, len(prototypes))).numpy()
-    return groups[map_prototypes(embedder, prototypes, images)]
-
-
 def read_arguments(words: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m lib.run.regions", description="Regions from every source.")
     parser.add_argument("run", help="folder below outputs/ with a finished 01")
@@ -242,7 +224,8 @@ def _measure(arguments: argparse.Namespace) -> dict[str, Any]:
     clusters = [None] * len(frames)
     if arguments.learned_from:
         images = np.stack([dataset.image(frame) for frame in frames])
-        clusters = map_clusters(arguments.learned_from, images, arguments.clusters)
+        training = artifacts.load(arguments.learned_from, "04_training")
+        clusters = learn_clusters(training, arguments.clusters)(images)
     stage = artifacts.Stage("02_regions", values, artifacts.run_folder(arguments.run), [depth], strict=False)
     smallest = max(6, round(TAIL * dataset.size[0] * dataset.size[1]))  # pixels; see `fit_exponent`
     cutter = FrameCutter(FrameGrouper(dataset, depth, stage), sources, tuple(arguments.seeds), smallest)

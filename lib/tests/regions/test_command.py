@@ -5,11 +5,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import torch
 
 from lib import artifacts, params
 from lib.data import Dataset, Frame
-from lib.networks import Embedder
 from lib.regions import FrameGrouper, group_regions, metrics
 from lib.run import regions
 from lib.tests.test_regions import INTRINSICS, PARAMS, SIZE, draw_street
@@ -113,7 +111,10 @@ def test_another_process_gives_the_same_rows(run):
 
 def test_learned_keeps_its_number_and_is_merged_to_the_equal_one(run, monkeypatch):
     kinds = np.stack([draw_street()[2]] * 2 * CLIPS)
-    monkeypatch.setattr(regions, "map_clusters", lambda name, images, clusters: kinds)
+    monkeypatch.setattr(
+        regions.artifacts, "load", lambda name, stage, load=artifacts.load: stage == "04_training" or load(name, stage)
+    )
+    monkeypatch.setattr(regions, "learn_clusters", lambda training, clusters: lambda images: kinds)
     found = regions._measure(regions.read_arguments([run, "--sources", "depth", "learned", "--learned-from", "other"]))
     assert list(found["sources"]) == ["depth", "learned", regions.MERGED]
     own, merged, depth = (
@@ -121,20 +122,6 @@ def test_learned_keeps_its_number_and_is_merged_to_the_equal_one(run, monkeypatc
     )
     assert merged <= min(own, depth)
     assert found["protocol"]["learned_from"] == "other"
-
-
-def test_clusters_are_those_of_the_prototypes(monkeypatch):
-    torch.manual_seed(0)
-    embedder, prototypes = Embedder("resnet18", 8).eval(), torch.randn(12, 8)
-    monkeypatch.setattr(regions.artifacts, "load", lambda run, name: None)
-    monkeypatch.setattr(regions, "load_networks", lambda artifact: (embedder, prototypes))
-    images = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3)).astype(np.uint8)
-    found = regions.map_clusters("x", images, 5)
-    assert found.shape == (2, 64, 64)
-    assert found.max() < 5
-    monkeypatch.setattr(regions, "load_networks", lambda artifact: (embedder, None))
-    with pytest.raises(ValueError, match="learned no prototypes"):
-        regions.map_clusters("x", images, 5)
 
 
 def test_parameters_of_a_file_do_where_02_is_not_finished(tmp_path, monkeypatch):
