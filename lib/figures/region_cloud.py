@@ -9,9 +9,7 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-import torch
 
-from ..camera import unproject
 from ..regions import lift_to_scene
 
 NEAR = 0.02  # of the pivot's z: what is nearer to the viewer, or behind, is left out
@@ -57,9 +55,7 @@ def lift_pixels(inverse_depth: np.ndarray, intrinsics: np.ndarray, min_share: fl
     Returns:
         x right, height up, z forward, in one unit; nan where there is no value. (H, W, 3) float32
     """
-    depth = torch.from_numpy(np.ascontiguousarray(lift_to_scene(inverse_depth, intrinsics, min_share)[..., 2]))
-    points = unproject(depth[None], torch.as_tensor(intrinsics, dtype=torch.float32)[None])[0].numpy()
-    points[..., 1] *= -1
+    points = lift_to_scene(inverse_depth, intrinsics, min_share, units="scene")
     points[inverse_depth == 0] = np.nan
     return points
 

@@ -2,17 +2,19 @@
 
     python -m lib.run.regions street --split val --record regions
     python -m lib.run.regions street --learned-from street --seeds 0 1 2
+    python -m lib.run.regions street --sources depth --vary units=scene,support_weight=8 preset=released
 
 Takes depth and parameters from a run whose 01 is finished. Slic, grid, felzenszwalb and contours cut each frame into as
 many regions as depth gives it; truth and learned keep their own number, and learned is also merged to the equal one.
-Frames of a clip show one street, so intervals draw clips.
+`--vary` adds depth regions of other parameters. As numbers of regions differ then, purity is also told beside that of
+SLIC at as many. Frames of a clip show one street, so intervals draw clips.
 """
 
 import argparse
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +28,9 @@ from ..parallel import numpy_generator, parallel_map
 from ..params import RegionParams
 from ..params.schemas import REGION_SOURCES
 from ..regions import FrameGrouper
-from ..regions.metrics import count_sizes, fit_exponent, measure_sizes, score_regions, sum_tail
+from ..regions.metrics import count_sizes, cut_slic, fit_exponent, measure_sizes, purity, score_regions, sum_tail
 from ..regions.sources import Observation, cut_regions
+from .ablation import parse_changes
 from .reference import REFERENCE
 
 SAMPLES = 2000  # of the bootstrap
@@ -37,6 +40,7 @@ SHOWN = {
     "regions_per_frame": "regions",
     "purity": "purity",
     "purity_minus_depth": "minus depth's",
+    "purity_minus_slic": "minus SLIC's at as many",
     "asa": "ASA",
     "boundary_recall": "boundary recall",
     "under_segmentation": "under-segmentation",
@@ -52,12 +56,14 @@ class FrameCutter:
     """Callable on a frame and its clusters, sent to other processes: one row of numbers a source and seed.
 
     sources: names as in `RegionParams.source`. smallest: pixels from which sizes count for their exponent.
+    variants: name -> parameters of 02 that give depth regions of another kind.
     """
 
     grouper: FrameGrouper
     sources: tuple[str, ...]
     seeds: tuple[int, ...]
     smallest: int
+    variants: Mapping[str, RegionParams] = field(default_factory=dict)
 
     def __call__(self, item: tuple[Frame, np.ndarray | None]) -> list[dict[str, Any]]:
         frame, clusters = item
@@ -75,14 +81,18 @@ class FrameCutter:
             }
             if "learned" in found:
                 found[MERGED] = self._cut(seen, "learned", values, int(depth[0].max()))
+            for name, other in self.variants.items():
+                found[name] = self._cut(seen, "depth", replace(other, seed=seed))
             scores = {name: score_regions(ids, labels, instances) for name, (ids, _) in found.items()}
             for name, (ids, seconds) in found.items():
                 row = {"source": name, "seed": seed, "block": dataset.block(frame), "seconds_per_frame": seconds}
                 row |= {"regions_per_frame": int(ids.max())} | scores[name] | measure_sizes(ids)
+                slic = cut_slic(seen.image, int(ids.max()), values.compactness, values.smoothing)
                 row["purity_minus_depth"] = scores[name]["purity"] - scores["depth"]["purity"]
+                row["purity_minus_slic"] = scores[name]["purity"] - purity(slic, labels)
                 row["tail"], row["logarithms"] = sum_tail(count_sizes(ids), self.smallest)
                 rows.append(row)
-        return [row for row in rows if row["source"] in (*self.sources, MERGED)]
+        return [row for row in rows if row["source"] in (*self.sources, MERGED, *self.variants)]
 
     def _cut(self, seen: Observation, source: str, values: RegionParams, count: int = 0) -> tuple[np.ndarray, float]:
         """Regions and the seconds that they took."""
@@ -153,7 +163,8 @@ def describe(found: Mapping[str, Any]) -> str:
 
 
 def _show(number: Mapping[str, Any], key: str) -> str:
-    digits = {"regions_per_frame": ".1f", "size_exponent": ".2f", "purity_minus_depth": "+.3f", "median_region": ".4f"}
+    digits = {"regions_per_frame": ".1f", "size_exponent": ".2f", "median_region": ".4f"}
+    digits |= dict.fromkeys(("purity_minus_depth", "purity_minus_slic"), "+.3f")
     form, (mean, low, high) = digits.get(key, ".3f"), (number[k] for k in ("mean", "low", "high"))
     return "" if mean is None else f"{mean:{form}}" + ("" if low is None else f" ({low:{form}} to {high:{form}})")
 
@@ -172,6 +183,23 @@ def read_run(run: str) -> tuple[RegionParams, artifacts.Artifact]:
     return values, artifacts.load(values.upstream or run, "01_depth")
 
 
+def read_variants(values: RegionParams, words: Sequence[str]) -> dict[str, RegionParams]:
+    """From "units=scene,cut=0.1" to "depth, units=scene, cut=0.1" -> the parameters changed so.
+
+    Raises:
+        ParameterError: a parameter is unknown or impossible, or says where regions come from: they are depth's.
+    """
+    variants = {}
+    for word in words:
+        changes = parse_changes(word, RegionParams)
+        if fixed := {"source", "count", "learned_from", "run", "upstream"} & set(changes):
+            raise params.ParameterError(f"--vary {word}: {sorted(fixed)[0]} cannot be varied here")
+        plain = params.as_dict(values) | {"source": "depth", "learned_from": "", "count": 0}
+        plain["preset"] = "none"  # its constants are set
+        variants[f"depth, {word.replace(',', ', ')}"] = params.make(RegionParams, plain | changes)
+    return variants
+
+
 def read_arguments(words: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m lib.run.regions", description="Regions from every source.")
     parser.add_argument("run", help="folder below outputs/ with a finished 01")
@@ -185,6 +213,9 @@ def read_arguments(words: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--seeds", nargs="+", type=int, default=[0], help="of Infomap")
     parser.add_argument("--learned-from", default="", metavar="RUN", help="whose 04 says what looks alike")
     parser.add_argument("--clusters", type=int, default=20, help="of that run's prototypes, for the source learned")
+    parser.add_argument(
+        "--vary", nargs="*", default=[], metavar="NAME=VALUE", help="depth regions of other parameters, a row each"
+    )
     parser.add_argument("--processes", type=int, default=1, help="some frames each; times are fair with 1")
     parser.add_argument("--record", metavar="NAME", help="keep it as outputs/reference/NAME.json")
     return parser.parse_args(words)
@@ -228,7 +259,8 @@ def _measure(arguments: argparse.Namespace) -> dict[str, Any]:
         clusters = learn_clusters(training, arguments.clusters)(images)
     stage = artifacts.Stage("02_regions", values, artifacts.run_folder(arguments.run), [depth], strict=False)
     smallest = max(6, round(TAIL * dataset.size[0] * dataset.size[1]))  # pixels; see `fit_exponent`
-    cutter = FrameCutter(FrameGrouper(dataset, depth, stage), sources, tuple(arguments.seeds), smallest)
+    variants = read_variants(values, arguments.vary)
+    cutter = FrameCutter(FrameGrouper(dataset, depth, stage), sources, tuple(arguments.seeds), smallest, variants)
     rows = parallel_map(cutter, list(zip(frames, clusters)), arguments.processes)
     rows = [row for some in tqdm(rows, total=len(frames), unit=" frames", disable=None) for row in some]
     protocol = {"frames": len(frames), "clips": len({dataset.block(f) for f in frames}), "split": arguments.split}

@@ -191,3 +191,16 @@ def test_wrong_requests_are_one_sentence(run, capsys, monkeypatch):
         assert len(error.splitlines()) == 1
     with pytest.raises(SystemExit):
         regions.main([run, "--sources", "sick"])
+
+
+def test_other_parameters_are_rows_beside_depth(run):
+    words = [run, "--sources", "depth", "slic", "--vary", "units=scene,support_weight=2", "preset=released"]
+    found = regions._measure(regions.read_arguments(words))["sources"]
+    assert list(found) == ["depth", "slic", "depth, units=scene, support_weight=2", "depth, preset=released"]
+    assert abs(found["slic"]["purity_minus_slic"]["mean"]) < 0.02, "SLIC gives about as many as it is asked for"
+    counts = [numbers["regions_per_frame"]["mean"] for numbers in found.values()]
+    assert counts[3] != counts[0], "other weights, other regions"
+    values, _ = regions.read_run(run)
+    assert regions.read_variants(values, ["cut=0.5"])["depth, cut=0.5"] == replace(values, cut=0.5)
+    with pytest.raises(params.ParameterError, match="source cannot be varied here"):
+        regions.read_variants(values, ["source=slic"])
