@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import ROOT, artifacts, params
+from .doctor.speed import describe_processor
 
 REFERENCE = ROOT / "outputs" / "reference"
 TOLERANCE = {
@@ -54,8 +55,12 @@ def collect(run: str) -> dict[str, Any]:
 
 
 def record(run: str) -> str:
-    """Write outputs/reference/RUN.json, and the overview picture of a whole run beside it; one line about it."""
-    found = collect(run)
+    """Write outputs/reference/RUN.json, and the overview picture of a whole run beside it; one line about it.
+
+    The machine is calibrated at once, so that the seconds can be compared with those of other days and machines: record
+    a run right after it, on a machine that does nothing else.
+    """
+    found = {**collect(run), "machine": describe_processor()}
     artifacts.write_json(REFERENCE / f"{run}.json", found)
     picture = artifacts.run_folder(run) / "05_evaluation" / "overview.png"
     if "01_depth" in found["stages"] and picture.is_file():

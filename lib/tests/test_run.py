@@ -108,6 +108,7 @@ def test_a_recorded_run_is_its_own_reference(tmp_path, monkeypatch):
     assert "recorded" in reference.record("x")
     found = artifacts.read_json(tmp_path / "reference" / "x.json")
     assert found["stages"]["02_regions"]["metrics"]["purity"]["value"] == 0.88
+    assert set(found["machine"]["calibration_seconds"]) == {"network", "grouping"}, "so that seconds can be compared"
     assert {"seed", "git_commit", "git_dirty", "seconds"} <= set(found["stages"]["01_depth"])
     assert reference.compare("x") == []
     make_run("x", purity=0.8)  # speed changes as well, and is no news
@@ -117,6 +118,7 @@ def test_a_recorded_run_is_its_own_reference(tmp_path, monkeypatch):
 def test_a_record_of_uncommitted_code_says_so(tmp_path, monkeypatch):
     monkeypatch.setattr(artifacts.stages, "OUTPUTS", tmp_path / "outputs")
     monkeypatch.setattr(reference, "REFERENCE", tmp_path / "reference")
+    monkeypatch.setattr(reference, "describe_processor", dict)
     (tmp_path / "reference").mkdir()
     for dirty in (True, False):
         monkeypatch.setattr(artifacts.stages, "_git_state", lambda dirty=dirty: {"git_commit": "c", "git_dirty": dirty})

@@ -3,8 +3,6 @@
     python -m lib.run.doctor                      versions, machine, data found, runs and their times, what to type
     python -m lib.run.doctor --data-root ~/data   looks for data there, not in DATA_ROOT
     python -m lib.run.doctor --quick              without measuring how fast this machine is
-    python -m lib.run.doctor --record             keeps its speed as outputs/reference/machine.json: on the machine
-                                                  that the runs in outputs/reference were recorded on
 
 Exit codes: 0 the street run can be made here, 1 it cannot, 130 interrupted. Times are estimates.
 """
@@ -28,7 +26,6 @@ def read_arguments(words: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m lib.run.doctor", description="What this machine has and lacks.")
     parser.add_argument("--data-root", default="", metavar="DIR", help="folder of the downloads (DATA_ROOT)")
     parser.add_argument("--quick", action="store_true", help="do not measure the speed of this machine")
-    parser.add_argument("--record", action="store_true", help="keep its speed, as that of outputs/reference/*.json")
     return parser.parse_args(words)
 
 
@@ -47,34 +44,31 @@ def examine(report: Report, arguments: argparse.Namespace) -> list[Any]:
     report.section("3. Data found")
     found = report.attempt("data", lambda: part("data").show_data(report, root)) or {}
     report.section("4. Runs")
-    speed = report.attempt("speed", lambda: show_speed(report, arguments.quick, device))
+    here = report.attempt("speed", lambda: show_speed(report, arguments.quick, device)) or {}
     on_gpu = getattr(device, "type", "cpu") != "cpu"
-    return report.attempt("runs", lambda: part("runs").show_runs(report, found, root, speed, on_gpu)) or []
+    return report.attempt("runs", lambda: part("runs").show_runs(report, found, root, here, on_gpu)) or []
 
 
-def show_speed(report: Report, quick: bool, device: Any) -> Any:
-    """Calibrates; returns the `Speed` that times are scaled with."""
-    module = part("speed")
+def show_speed(report: Report, quick: bool, device: Any) -> dict[str, float]:
+    """The calibration of this machine, which times are scaled with; empty = not measured."""
     if quick or device is None:
         report.say("speed", "not measured: times are those of outputs/reference, on 2 cores without a GPU")
-        return module.Speed()
+        return {}
+    module = part("speed")
     busy = module.describe_load()
     try:
-        speed, text = module.compare(device)
+        here = module.calibrate(device)
     except RuntimeError as error:
         remedy = "make clean, then make env" if device.type == "cpu" else "add " + ON_CPU
         report.stop(f"{device.type} does not compute ({first_sentence(error)}): {remedy}")
-        return module.Speed()
-    except Exception as error:
-        report.say("speed", f"times are not scaled to this machine: {first_sentence(error)} ({type(error).__name__})")
-        return module.Speed()
-    report.say("speed", text)
-    report.say("", "Times are estimates: recorded on the reference machine, times these two ratios.")
+        return {}
+    report.say("speed", part("estimates").describe_speed(here))
+    report.say("", "Times are estimates: recorded ones, times such ratios, to the machine and the day of each record.")
     if device.type != "cpu":
         report.warn("the reference has no GPU: on one they are rough")
     if busy:
         report.warn(f"{busy}: so long it takes beside that; look again when it is quiet")
-    return speed
+    return here
 
 
 def conclude(report: Report, runs: Sequence[Any]) -> int:
@@ -110,10 +104,6 @@ def main(words: Sequence[str]) -> int:
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="replace")  # a path may hold letters that the terminal lacks
     try:
-        if arguments.record:
-            line = report.attempt("record", lambda: part("speed").record())
-            print(line or "nothing recorded")
-            return 0 if line else 1
         return conclude(report, examine(report, arguments))
     except KeyboardInterrupt:
         return 130

@@ -1,12 +1,16 @@
-"""Seconds that a stage will take here: recorded ones, or rates of the street run, times the speed of this machine."""
+"""Seconds that a stage will take here: recorded ones, or rates of the street run, times the speed of this machine.
+
+A record holds the calibration of its own machine, taken when it was recorded: one machine is faster on one day than on
+another, and two records scale alike only with their own.
+"""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ... import artifacts
-from .speed import Speed
+from ..reference import REFERENCE
 
 FARTHEST = 8  # a rate is trusted for images of at most so many times the pixels it was measured at, or as few
 
@@ -17,12 +21,52 @@ class Estimate:
     by_rate: bool = False  # from the street run's rate, not from a run of this kind
 
 
-def read_recorded(path: Path) -> dict[str, Any]:
-    """The stages of an outputs/reference/RUN.json by name; empty where there is none that can be read."""
+@dataclass(frozen=True)
+class Speed:
+    """Seconds here over seconds of a record, for what the device does and what the cores do."""
+
+    network: float = 1.0
+    grouping: float = 1.0
+
+
+@dataclass(frozen=True)
+class Record:
+    """What is used of an outputs/reference/RUN.json.
+
+    stages: by name; empty = nothing recorded.
+    machine: its description and `calibration_seconds`, see `speed.describe_processor`; empty = not known.
+    """
+
+    stages: Mapping[str, Any] = field(default_factory=dict)
+    machine: Mapping[str, Any] = field(default_factory=dict)
+
+    def compare(self, here: Mapping[str, float]) -> Speed:
+        """Beside the calibration of this machine; equal where one of both is not known."""
+        there = self.machine.get("calibration_seconds", {})
+        if not here or not there:
+            return Speed()
+        return Speed(**{name: here[name] / there[name] for name in ("network", "grouping")})
+
+
+def read_record(path: Path) -> Record:
+    """An outputs/reference/RUN.json; empty where there is none that can be read."""
     try:
-        return dict(artifacts.read_json(path)["stages"])
+        found = artifacts.read_json(path)
+        return Record(dict(found["stages"]), dict(found.get("machine", {})))
     except (OSError, ValueError, KeyError, TypeError):
-        return {}
+        return Record()
+
+
+def describe_speed(here: Mapping[str, float]) -> str:
+    """A sentence: this machine beside that of the street run."""
+    street = read_record(REFERENCE / "street.json")
+    if not street.machine:
+        return "no record of the street run to compare with"
+    speed, machine = street.compare(here), street.machine
+    return (
+        f"here {speed.network:.2f} times the reference's seconds for the network, {speed.grouping:.2f} for the "
+        f"grouping; the reference: {machine['cores']} cores of {machine['processor']}, {machine['device']}"
+    )
 
 
 def scale_stage(name: str, stages: Mapping[str, Any], speed: Speed) -> float:
@@ -74,29 +118,32 @@ def is_alike(name: str, values: Mapping[str, Any], base: Mapping[str, Any]) -> b
 def estimate_stage(
     name: str,
     values: Mapping[str, Any],
-    recorded: Mapping[str, Any],
-    street: Mapping[str, Any],
+    recorded: Record,
+    street: Record,
     base: Mapping[str, Any],
     dataset: Any,
-    speed: Speed,
+    here: Mapping[str, float],
 ) -> Estimate | None:
     """Seconds of a stage here; None = not measured.
 
     Args:
         values: parameters of every notebook of the run.
-        recorded: the run's own recorded stages; empty = none.
-        street, base: recorded stages and parameters of the street run.
+        recorded: the run's own record.
+        street, base: record and parameters of the street run.
         dataset: the frames that the run is about; None = not here.
+        here: the calibration of this machine; empty = not measured, and seconds stay those of the record.
     """
-    if name in recorded:
-        return Estimate(scale_stage(name, recorded, speed))
-    if name not in street or not is_alike(name, values, base):
+    if name in recorded.stages:
+        return Estimate(scale_stage(name, recorded.stages, recorded.compare(here)))
+    if name not in street.stages or not is_alike(name, values, base):
         return None
     frames = scored = None
     if dataset is not None:
         frames = len(dataset.frames())
         scored = len(dataset.frames(values["05_evaluation"].split, labelled=True))
-    protocol = street["02_regions"]["protocol"]
+    protocol = street.stages["02_regions"]["protocol"]
     work = measure_work(name, values, frames, scored)
     there = measure_work(name, base, protocol["frames"], protocol["scored"])
-    return Estimate(scale_stage(name, street, speed) * work / there, by_rate=True) if work and there else None
+    if not work or not there:
+        return None
+    return Estimate(scale_stage(name, street.stages, street.compare(here)) * work / there, by_rate=True)

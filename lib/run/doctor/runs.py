@@ -15,10 +15,9 @@ from ...data.prepared import SPARE, describe_time
 from .. import chain
 from ..reference import REFERENCE
 from .data import ELSEWHERE, Found
-from .estimates import Estimate, estimate_stage, read_recorded
+from .estimates import Estimate, estimate_stage, read_record
 from .machine import count_cores, existing_folder
 from .report import Report, first_sentence
-from .speed import Speed
 
 PARAMS = ROOT / "params"
 STREET = PARAMS / "street"  # whose rates are used for runs that have no reference
@@ -41,15 +40,17 @@ class Run:
     seconds: float | None = None
 
 
-def show_runs(report: Report, found: Mapping[str, Found], root: str, speed: Speed, on_gpu: bool) -> list[Run]:
+def show_runs(
+    report: Report, found: Mapping[str, Found], root: str, here: Mapping[str, float], on_gpu: bool
+) -> list[Run]:
     folders = [path for path in PARAMS.iterdir() if path.is_dir()]
     folders.sort(key=lambda path: (FIRST.index(path.name) if path.name in FIRST else len(FIRST), path.name))
-    runs = [report.attempt(path.name, show_run, report, path, found, root, speed, on_gpu) for path in folders]
+    runs = [report.attempt(path.name, show_run, report, path, found, root, here, on_gpu) for path in folders]
     return [run for run in runs if run]
 
 
 def show_run(
-    report: Report, folder: Path, found: Mapping[str, Found], root: str, speed: Speed, on_gpu: bool
+    report: Report, folder: Path, found: Mapping[str, Found], root: str, here: Mapping[str, float], on_gpu: bool
 ) -> Run | None:
     """Lines about one folder of params/; None when its files cannot be read."""
     try:
@@ -66,7 +67,7 @@ def show_run(
     states = {name: find_state(name, values[name]) for name in names}
     run.left = [name for name, state in states.items() if not state.startswith(DONE)]
     report.say("  state", describe_states(states, artifacts.run_folder(run.name)))
-    estimates = report.attempt("  time", estimate_run, folder, values, names, found, speed)
+    estimates = report.attempt("  time", estimate_run, folder, values, names, found, here)
     if estimates:
         run.seconds = show_times(report, estimates, run.left, not on_gpu and is_large(depth))
     show_needs(report, values, found)
@@ -168,16 +169,16 @@ def is_locked(folder: Path) -> bool:
 
 
 def estimate_run(
-    folder: Path, values: Mapping[str, Any], names: list[str], found: Mapping[str, Found], speed: Speed
+    folder: Path, values: Mapping[str, Any], names: list[str], found: Mapping[str, Found], here: Mapping[str, float]
 ) -> dict[str, Estimate | None]:
     """Seconds of each stage here, from outputs/reference/RUN.json, else from the rates of the street run."""
-    recorded, street = read_recorded(REFERENCE / f"{folder.name}.json"), read_recorded(REFERENCE / "street.json")
-    base = chain.read_run(STREET, {}, "street", "") if street else {}
+    recorded, street = read_record(REFERENCE / f"{folder.name}.json"), read_record(REFERENCE / "street.json")
+    base = chain.read_run(STREET, {}, "street", "") if street.stages else {}
     known = found.get(values["01_depth"].dataset)
     dataset = known.dataset if known else None
     if values["01_depth"].dataset == "street":
         dataset = open_dataset(values["01_depth"])
-    return {name: estimate_stage(name, values, recorded, street, base, dataset, speed) for name in names}
+    return {name: estimate_stage(name, values, recorded, street, base, dataset, here) for name in names}
 
 
 def is_large(depth: params.DepthParams) -> bool:

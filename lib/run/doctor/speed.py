@@ -1,34 +1,27 @@
-"""How fast this machine is beside the one that outputs/reference was recorded on: the same small work on both."""
+"""How fast this machine is: seconds of small work that stands for the network and for the grouping of regions.
+
+The work is that of libraries alone, never ours: a record's calibration still means the same when our code gets faster.
+"""
 
 import os
 import statistics
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
+import torchvision
+from skimage.segmentation import slic
 
-from ... import artifacts, params
-from ...networks import Embedder, seed_weights
+from ...networks import seed_weights
 from ...parallel import pick_device
-from ...regions import group_regions
-from ..reference import REFERENCE
 from .machine import count_cores, name_processor
 
 SIZE, BATCH = (96, 192), 8  # as in the street run
 REPEATS, WARM_UP = 5, 2
 LONGEST = 4.0  # seconds of one measurement, after which fewer repeats must do
 BUSY = 0.5  # load a core, from which on other work is in the way
-
-
-@dataclass(frozen=True)
-class Speed:
-    """Seconds here over seconds on the reference machine, for what the device does and what the cores do."""
-
-    network: float = 1.0
-    grouping: float = 1.0
 
 
 def _median_seconds(function: Callable[[], Any]) -> float:
@@ -48,31 +41,29 @@ def _make_frame() -> np.ndarray:
 
 
 def measure_network(device: torch.device) -> float:
-    """Seconds of one training step of the embedder on 8 images, as the engine takes it."""
+    """Seconds of one training step of a residual network on 8 images."""
     with seed_weights(0):
-        embedder = Embedder("resnet18", 64).to(device).train()
-    images = torch.from_numpy(np.stack([_make_frame()] * BATCH)).to(device)
+        network = torchvision.models.resnet18().to(device).train()
+    images = torch.from_numpy(np.stack([_make_frame()] * BATCH)).to(device).permute(0, 3, 1, 2).float() / 255
 
     def step() -> float:
-        embedder.zero_grad(set_to_none=True)
+        network.zero_grad(set_to_none=True)
         with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
-            loss = embedder(images).float().square().mean()
+            loss = network(images).float().square().mean()
         loss.backward()
-        return float(loss.detach()) + float(next(embedder.parameters()).grad.sum())  # waits for a GPU
+        return float(loss.detach()) + float(network.conv1.weight.grad.sum())  # waits for a GPU
 
     return _median_seconds(step)
 
 
 def measure_grouping() -> float:
-    """Seconds of the regions of four frames, on one core."""
-    frame, height = _make_frame(), SIZE[0]
-    inverse_depth = np.linspace(0.02, 1, height, dtype=np.float32)[:, None].repeat(SIZE[1], 1)
-    intrinsics = np.array([[SIZE[1] / 2, 0, SIZE[1] / 2], [0, SIZE[1] / 2, height / 2], [0, 0, 1.0]])
-    values = params.RegionParams(superpixels=700, cut=0.05)
-    return _median_seconds(lambda: [group_regions(frame, inverse_depth, intrinsics, values) for _ in range(4)])
+    """Seconds of the superpixels of four frames, on one core."""
+    frame = _make_frame()
+    return _median_seconds(lambda: [slic(frame, n_segments=700, max_num_iter=10, start_label=0) for _ in range(4)])
 
 
 def calibrate(device: torch.device) -> dict[str, float]:
+    """Seconds of both, by name."""
     return {"network": round(measure_network(device), 5), "grouping": round(measure_grouping(), 5)}
 
 
@@ -82,29 +73,8 @@ def describe_load() -> str:
     return f"other work keeps {min(load, cores):.1f} of {cores} cores busy" if load > BUSY * cores else ""
 
 
-def record() -> str:
-    """Keep this machine's seconds as outputs/reference/machine.json; one line about it.
-
-    Raises:
-        RuntimeError: the machine is busy, and every estimate would be wrong.
-    """
-    if busy := describe_load():
-        raise RuntimeError(f"{busy}: do it again when it is quiet")
+def describe_processor() -> dict[str, Any]:
+    """The processor, and the calibration of now: what makes seconds of this machine comparable with another's."""
     device = pick_device()
-    seconds = calibrate(device)
-    versions = {"torch": torch.__version__, "numpy": np.__version__}
     about = {"device": device.type, "processor": name_processor(), "cores": count_cores()}
-    about |= {"threads": torch.get_num_threads(), "versions": versions, "calibration_seconds": seconds}
-    artifacts.write_json(REFERENCE / "machine.json", about)
-    return f"recorded outputs/reference/machine.json: {seconds}"
-
-
-def compare(device: torch.device) -> tuple[Speed, str]:
-    """This machine beside the reference's, measured now, and a sentence about it."""
-    machine = artifacts.read_json(REFERENCE / "machine.json")
-    here, there = calibrate(device), machine["calibration_seconds"]
-    speed = Speed(**{name: here[name] / there[name] for name in ("network", "grouping")})
-    return speed, (
-        f"here {speed.network:.2f} times the reference's seconds for the network, {speed.grouping:.2f} for the "
-        f"grouping; the reference: {machine['cores']} cores of {machine['processor']}, {machine['device']}"
-    )
+    return about | {"threads": torch.get_num_threads(), "calibration_seconds": calibrate(device)}

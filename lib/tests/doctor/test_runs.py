@@ -33,17 +33,17 @@ def test_how_far_a_run_is(tmp_path, monkeypatch, said):
     checkpoints.mkdir(parents=True)
     for step in (200, 1000):
         (checkpoints / f"checkpoint_{step:06d}.pt").touch()
-    (run,) = runs.show_runs(report.Report(), {}, "", speed.Speed(), False)
+    (run,) = runs.show_runs(report.Report(), {}, "", {}, False)
     assert "state 01 02 up to date, 03 damaged, 04 unfinished (saved after step 1000), 05 not begun" in said()
     assert run.left == ["03_augmentation", "04_training", "05_evaluation"]
     assert run.seconds is not None
     monkeypatch.setattr(artifacts, "hash_code", lambda *words: "other code")
     with chain.only_run(tmp_path / "outputs" / "tiny"):
-        runs.show_runs(report.Report(), {}, "", speed.Speed(), False)
+        runs.show_runs(report.Report(), {}, "", {}, False)
     assert "01 02 out of date" in (text := said())
     assert "a run is at work there now" in text
     monkeypatch.setattr(runs, "LARGEST_CHECK", -1)
-    (run,) = runs.show_runs(report.Report(), {}, "", speed.Speed(), False)
+    (run,) = runs.show_runs(report.Report(), {}, "", {}, False)
     assert "01 02 finished, too large to verify here" in said()
     assert "01_depth" not in run.left
 
@@ -86,14 +86,14 @@ def test_what_a_run_is_about_and_its_command(tmp_path, monkeypatch, said):
     assert runs.write_command("x", ["01_depth"], params.DepthParams(), "/my data") == command
     assert runs.write_command("street", list(params.SCHEMAS)[:5], params.DepthParams(), "") == "make run"
     (tmp_path / "01_depth.yaml").write_text("dataset: video\nclips: [video]\n")
-    run = runs.show_run(report.Report(), tmp_path, {}, "", speed.Speed(), False)
+    run = runs.show_run(report.Report(), tmp_path, {}, "", {}, False)
     assert run.command.endswith("--to 01 -p 01.path=YOURS")
     assert "data video: yours to name" in said()
     assert (
         runs.write_command("x", ["11_your_video"], params.DepthParams(), "") == "python -m lib.run params/x --only 11"
     )
     (tmp_path / "01_depth.yaml").write_text("stepz: 3\n")
-    assert runs.show_run(report.Report(), tmp_path, {}, "", speed.Speed(), False) is None
+    assert runs.show_run(report.Report(), tmp_path, {}, "", {}, False) is None
     assert "did you mean 'steps'" in said()
 
 
@@ -111,6 +111,7 @@ def test_needs_beyond_time(tmp_path, monkeypatch, said):
     assert "more processes than cores: add -p 01.workers=3" in text
 
 
+PROCESSOR = {"calibration_seconds": {"network": 0.25, "grouping": 0.125}}
 STAGES = {
     "02_regions": {"seconds": 20.0, "metrics": {}, "protocol": {"frames": 10, "scored": 5}},
     "03_augmentation": {"seconds": 2.0, "metrics": {"images_per_second": {"value": 10.0}}, "protocol": {}},
@@ -123,9 +124,9 @@ STAGES = {
 
 
 def test_times_scale_with_the_machine():
-    assert estimates.scale_stage("02_regions", STAGES, speed.Speed(5.0, 2.0)) == 40
-    assert estimates.scale_stage("04_training", STAGES, speed.Speed(2.0, 3.0)) == 90 * 2 + 10 * 3
-    fast = speed.Speed(0.01, 1.0)
+    assert estimates.scale_stage("02_regions", STAGES, estimates.Speed(5.0, 2.0)) == 40
+    assert estimates.scale_stage("04_training", STAGES, estimates.Speed(2.0, 3.0)) == 90 * 2 + 10 * 3
+    fast = estimates.Speed(0.01, 1.0)
     assert estimates.scale_stage("04_training", STAGES, fast) == 80 / 10 + 10, "composites are made by one core"
 
 
@@ -135,8 +136,9 @@ def test_rates_and_what_has_none():
     deeper = base | {"04_training": params.TrainingParams(encoder="resnet50")}
     larger = base | {"01_depth": params.DepthParams(height=384, width=768)}
 
-    def guess(name, values, dataset=None, recorded=()):
-        return estimates.estimate_stage(name, values, dict(recorded), STAGES, base, dataset, speed.Speed())
+    def guess(name, values, dataset=None, recorded=None, here=None):
+        record, street = estimates.Record(recorded or {}, PROCESSOR), estimates.Record(STAGES, PROCESSOR)
+        return estimates.estimate_stage(name, values, record, street, base, dataset, here or {})
 
     assert guess("04_training", double) == estimates.Estimate(200, by_rate=True)
     assert guess("04_training", double, recorded=STAGES) == estimates.Estimate(100)
@@ -146,15 +148,20 @@ def test_rates_and_what_has_none():
     assert guess("05_evaluation", base) is None, "not recorded"
     frames = SimpleNamespace(frames=lambda split="", labelled=False: [0] * 30)
     assert guess("02_regions", base, frames) == estimates.Estimate(60, by_rate=True)
+    slow = {"network": 0.5, "grouping": 0.375}  # twice and three times the seconds of the records
+    assert guess("02_regions", base, frames, here=slow) == estimates.Estimate(180, by_rate=True)
+    assert guess("04_training", base, recorded=STAGES, here=slow) == estimates.Estimate(90 * 2 + 10 * 3)
 
 
 def test_the_rates_of_the_street_run_give_the_recorded_times_of_camvid():
-    street, camvid = (estimates.read_recorded(REFERENCE / f"{name}.json") for name in ("street", "camvid"))
+    street, camvid = (estimates.read_record(REFERENCE / f"{name}.json") for name in ("street", "camvid"))
+    here = camvid.machine["calibration_seconds"]
     base, values = (chain.read_run(ROOT / "params" / name, {}, name, "") for name in ("street", "camvid"))
-    count = {False: camvid["02_regions"]["protocol"]["frames"], True: camvid["02_regions"]["protocol"]["scored"]}
+    protocol = camvid.stages["02_regions"]["protocol"]
+    count = {False: protocol["frames"], True: protocol["scored"]}
     dataset = SimpleNamespace(frames=lambda split="", labelled=False: [0] * count[labelled])
-    for name, stage in camvid.items():
-        guess = estimates.estimate_stage(name, values, {}, street, base, dataset, speed.Speed())
+    for name, stage in camvid.stages.items():
+        guess = estimates.estimate_stage(name, values, estimates.Record(), street, base, dataset, here)
         if estimates.is_alike(name, values, base):
             assert guess.seconds == pytest.approx(stage["seconds"], rel=0.3), name
         else:
@@ -162,44 +169,36 @@ def test_the_rates_of_the_street_run_give_the_recorded_times_of_camvid():
 
 
 def test_no_reference_is_no_time(tmp_path, monkeypatch, said):
-    assert estimates.read_recorded(tmp_path / "none.json") == {}
+    assert estimates.read_record(tmp_path / "none.json") == estimates.Record()
     (tmp_path / "bad.json").write_text("[]")
-    assert estimates.read_recorded(tmp_path / "bad.json") == {}
+    assert estimates.read_record(tmp_path / "bad.json") == estimates.Record()
     monkeypatch.setattr(runs, "REFERENCE", tmp_path)
     assert command.main(["--quick"]) == 0
     assert "can be made here (how long is not measured)" in said()
 
 
 def test_speed_beside_the_reference(tmp_path, monkeypatch, said):
-    monkeypatch.setattr(speed, "REFERENCE", tmp_path)
-    monkeypatch.setattr(speed, "calibrate", lambda device: {"network": 2.0, "grouping": 1.0})
+    monkeypatch.setattr(estimates, "REFERENCE", tmp_path)
+    monkeypatch.setattr(speed, "calibrate", lambda device: {"network": 0.375, "grouping": 0.0625})
     monkeypatch.setattr(speed, "describe_load", lambda: "")
-    cpu = SimpleNamespace(type="cpu")
-    found = report.Report()
-    assert command.show_speed(found, False, cpu) == speed.Speed()
-    assert "times are not scaled to this machine: [Errno 2]" in said()
+    cpu, found = SimpleNamespace(type="cpu"), report.Report()
+    assert command.show_speed(found, False, cpu) == {"network": 0.375, "grouping": 0.0625}
+    assert "no record of the street run to compare with" in said()
+    machine = PROCESSOR | {"cores": 2, "processor": "a processor", "device": "cpu"}
+    (tmp_path / "street.json").write_text(json.dumps({"stages": STAGES, "machine": machine}))
     monkeypatch.setattr(speed, "describe_load", lambda: "other work keeps 2 of 2 cores busy")
-    assert command.main(["--record"]) == 1
-    assert not (tmp_path / "machine.json").exists()
-    monkeypatch.setattr(speed, "describe_load", lambda: "")
-    assert command.main(["--record"]) == 0
-    assert json.loads((tmp_path / "machine.json").read_text())["calibration_seconds"] == {
-        "network": 2.0,
-        "grouping": 1.0,
-    }
-    monkeypatch.setattr(speed, "calibrate", lambda device: {"network": 3.0, "grouping": 0.5})
-    monkeypatch.setattr(speed, "describe_load", lambda: "other work keeps 2 of 2 cores busy")
-    assert command.show_speed(found, False, cpu) == speed.Speed(1.5, 0.5)
+    command.show_speed(found, False, cpu)
     text = said()
     assert "here 1.50 times the reference's seconds for the network, 0.50 for the grouping" in text
     assert "Times are estimates" in text
     assert "other work keeps" in text
+    assert command.show_speed(found, True, cpu) == {}
 
     def fail(device):
         raise RuntimeError("no kernel image is available")
 
     monkeypatch.setattr(speed, "calibrate", fail)
-    assert command.show_speed(found, False, SimpleNamespace(type="cuda")) == speed.Speed()
+    assert command.show_speed(found, False, SimpleNamespace(type="cuda")) == {}
     assert "cuda does not compute (no kernel image is available)" in found.problems[0]
 
 
