@@ -5,16 +5,23 @@ the view bends nothing. Every point is a square as large as its pixel looks from
 Arrays, because a scatter plot of as many points as a frame has pixels does not follow a slider.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
+from matplotlib.figure import Figure
 
-from ..regions import lift_to_scene
+from ..regions import Graph, lift_to_scene
+from . import blend, image_grid
+from .regions import NARROW
 
 NEAR = 0.02  # of the pivot's z: what is nearer to the viewer, or behind, is left out
 SIDES = (0.5, 1, 1.5, 2, 3, 4, 6)  # of a square, in enlarged pixels of the frame; each is one pass over the picture
 BACKGROUND, PLATE = (20, 22, 28), (235, 235, 235)  # regions are bright; the arrows lie on a plate
+PATCHES = ((255, 158, 27), (0, 213, 255))  # the two neighbours of an edge
+CLOSE_UP = (384, 192)  # pixels of a picture of two neighbours, width and height
+FINEST, NARROWEST, MARGIN = 1024, 4, 2.0  # pixels a view is drawn at, least of its part, and its surroundings
 AXES = (("x", (200, 30, 30)), ("height", (20, 130, 40)), ("z", (30, 60, 200)))  # of the scene, and their colours
 
 
@@ -165,3 +172,45 @@ def _draw_axes(picture: np.ndarray, view: Viewpoint) -> np.ndarray:
         place = origin + 1.45 * length * np.array([right[k], -up[k]]) + [-wide / 2, high / 2]
         cv2.putText(picture, name, np.rint(place).astype(int).tolist(), *font, color, 1, cv2.LINE_AA)
     return picture
+
+
+def draw_boundaries(
+    image: np.ndarray, inverse_depth: np.ndarray, intrinsics: np.ndarray, graph: Graph, edges: Mapping[str, int]
+) -> Figure:
+    """Step (b): some pairs of neighbouring superpixels, as the camera sees them and from two other places.
+
+    Args:
+        image: (H, W, 3) uint8
+        inverse_depth, intrinsics: what the graph was made of. (H, W), (3, 3)
+        edges: what a row shows, e.g. "occlusion" -> number of an edge of the graph.
+    """
+    points = lift_pixels(inverse_depth, intrinsics, min_share=1e-6)
+    rows, titles = [], []
+    for name, edge in edges.items():
+        colors, ends = image, graph.edges[edge]
+        for end, color in zip(ends, PATCHES):
+            colors = np.where((graph.superpixels == end)[..., None], blend(colors, np.uint8(color), 0.75), colors)
+        shown = np.isin(graph.superpixels, ends)
+        views = (Viewpoint(), Viewpoint(-65, 10, orthographic=True), Viewpoint(-30, 35, orthographic=True))
+        rows.append([_close_up(points, colors, shown, intrinsics, view) for view in views])
+        titles += [f"{name}: as the camera sees it", "from the left", "from above, a little"]
+    return image_grid(rows, titles, NARROW)
+
+
+def _close_up(
+    points: np.ndarray, colors: np.ndarray, shown: np.ndarray, intrinsics: np.ndarray, view: Viewpoint
+) -> np.ndarray:
+    """The part of the view around the pixels that are shown, twice as wide as high. RGB, of one size for all"""
+    height, width = shown.shape
+    places = project_points(points.reshape(-1, 3), intrinsics, view)[0][shown.ravel()]
+    low, high = np.nanmin(places, axis=0), np.nanmax(places, axis=0)
+    half = MARGIN * max((high[0] - low[0]) / 4, (high[1] - low[1]) / 2, NARROWEST)  # of the height, in pixels
+    half = min(half, height / 2, width / 4)
+    camera = intrinsics.copy()
+    camera[:2, 2] += (np.array([width, height]) - 1 - low - high) / 2  # the pair comes into the middle
+    zoom = max(1, round(FINEST / width))
+    visible = find_visible(points, camera, view, zoom)
+    top, left = (int(zoom * (size / 2 - reach)) for size, reach in ((height, half), (width, 2 * half)))
+    part = visible[top : visible.shape[0] - top, left : visible.shape[1] - left]
+    part = cv2.resize(part.astype(np.float64), CLOSE_UP, interpolation=cv2.INTER_NEAREST).astype(np.int32)
+    return paint_cloud(part, colors, view)

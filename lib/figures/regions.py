@@ -15,7 +15,6 @@ from ..superpixels import average
 from . import WIDTH, blend, color_depth, color_regions, image_grid, image_row, new_figure, show_image
 
 WEAK, STRONG = "#e31a1c", "#9ecae1"  # told apart by lightness as well
-OCCLUSION, SUPPORT = "#ff9e1b", "#00d5ff"
 DRAWN = 384  # pixels; pictures are enlarged to about this width, so that outlines are thin
 NARROW = 8.0  # inches, of figures that hold photographs: they compress badly
 LIKELY = 0.5  # W from which an edge is drawn as weak: more likely a boundary than not
@@ -55,34 +54,6 @@ def draw_nodes(graph: Graph) -> Figure:
     return figure
 
 
-def draw_boundaries(image: np.ndarray, graph: Graph, occlusion: int, support: int) -> Figure:
-    """Step (b): two edges, in the image and among all superpixels seen from the side.
-
-    Args:
-        occlusion, support: numbers of an edge with a large D_ocln and of one with a large D_sup.
-    """
-    figure = new_figure(NARROW, 2.6)
-    left, right = figure.subplots(1, 2)
-    (z, height), zoom = graph.positions[:, [2, 1]].T, max(1, round(DRAWN / image.shape[1]))
-    picture = image.repeat(zoom, axis=0).repeat(zoom, axis=1)
-    shown = graph.edges[[occlusion, support]]
-    near = z < 1.3 * z[shown].max()
-    dots = right.scatter(z[near], height[near], c=graph.normals[near, 1], s=9, cmap="PuOr", vmin=-1, vmax=1)
-    figure.colorbar(dots, ax=right, label="upward normal")
-    for edge, color, name in ((occlusion, OCCLUSION, "occlusion"), (support, SUPPORT, "support")):
-        ends = graph.edges[edge]
-        inside = np.isin(graph.superpixels, ends).repeat(zoom, axis=0).repeat(zoom, axis=1)
-        picture[inside] = blend(picture, np.array(to_rgb(color)) * 255, 0.75)[inside]
-        right.plot(z[ends], height[ends], "o-", color=color, markeredgecolor="black", label=name)
-        places = [np.argwhere(graph.superpixels == end).mean(axis=0) * zoom + (zoom - 1) / 2 for end in ends]
-        left.plot([x for _, x in places], [y for y, _ in places], "o-", color=color, markeredgecolor="black", ms=5)
-    show_image(left, picture, "(b) two pairs of neighbours")
-    right.set(xlabel="z", ylabel="height")
-    right.set_title("All patches up to there, seen from the side", fontsize=10)
-    right.legend(loc="upper left", fontsize=8)
-    return figure
-
-
 def _draw_edges(axes, image: np.ndarray, graph: Graph, weights: np.ndarray) -> None:
     ends = _find_centers(graph)[graph.edges]  # (E, 2, 2)
     show_image(axes, blend(image, np.zeros_like(image), 0.5), "(c) weak edges, W >= 0.5, in red")
@@ -112,11 +83,6 @@ def draw_weights(weights: np.ndarray, cut: float, across: np.ndarray | None = No
     axes.set(xlabel="W, how likely an edge crosses a boundary", ylabel="edges", title="Most edges hold firmly")
     axes.legend(fontsize=8)
     return figure
-
-
-def draw_candidates(image: np.ndarray, candidates: Sequence[np.ndarray], names: Sequence[str]) -> Figure:
-    """The same number of regions, cut in different ways."""
-    return image_row([outline(image, ids) for ids in candidates], names, NARROW)
 
 
 def draw_scores(scores: dict[str, float]) -> Figure:

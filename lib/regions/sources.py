@@ -5,7 +5,7 @@ take a number of regions, by default that of depth in the same frame, as small p
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from skimage.measure import label
@@ -21,6 +21,7 @@ LARGEST = int(np.iinfo(np.uint16).max)
 SCALES = (0.1, 1e5)  # of Felzenszwalb and Huttenlocher, searched between; far beyond what a photograph needs
 HALVINGS = 12  # of that range, to within 1 %
 SMALLEST = 20  # pixels; scikit-image's default
+OWN_COUNT = ("depth", "truth", "learned")  # sources that say themselves how many regions there are
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,29 @@ def cut_regions(seen: Observation, params: RegionParams) -> np.ndarray:
     if used.sum() > LARGEST:
         raise ValueError(f"{used.sum()} regions do not fit into 16 bits: ask for fewer, or choose another source")
     return np.cumsum(used)[ids].astype(np.uint16)
+
+
+def cut_every_source(seen: Observation, params: RegionParams) -> dict[str, np.ndarray]:
+    """Name of each source that finds what it needs -> its regions, as `cut_regions` gives them.
+
+    Slic, grid, felzenszwalb and contours cut into as many as depth, which therefore must be there.
+    """
+    count = int(_group_depth(seen, params).max())
+    missing = {"truth": seen.labels is None, "learned": seen.clusters is None}
+    named = params.learned_from or "some run"  # the clusters are here, but parameters ask where from
+    return {
+        source: cut_regions(
+            seen,
+            replace(
+                params,
+                source=source,
+                learned_from=named if source == "learned" else "",
+                count=0 if source in OWN_COUNT else count,
+            ),
+        )
+        for source in SOURCES
+        if not missing.get(source)
+    }
 
 
 def find_count(seen: Observation, params: RegionParams) -> int:
