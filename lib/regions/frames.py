@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ..artifacts import Artifact, Stage, read_inverse_depth
-from ..camera import UNKNOWN, intrinsics_from_field_of_view
 from ..data import Dataset, Frame, read_map
 from ..data.cameras import correct_intrinsics, intrinsics_of
+from ..intrinsics import UNKNOWN, intrinsics_from_field_of_view
 from .grouping import Graph, build_graph
 from .metrics import cut_grid, cut_slic, score_regions
 from .sources import Observation, cut_regions
@@ -51,8 +51,7 @@ class FrameGrouper:
         """
         params, degrees = self.depth.params, self.depth.about.get("field_of_view")
         if frame.intrinsics is None:
-            matrix = intrinsics_from_field_of_view(degrees or params.field_of_view or UNKNOWN, *self.dataset.size)
-            return matrix.numpy()
+            return intrinsics_from_field_of_view(degrees or params.field_of_view or UNKNOWN, *self.dataset.size)
         if self.dataset.reader(frame) not in {clip.partition(":")[0] for clip in params.clips}:
             return correct_intrinsics(frame, replace(params, learn_intrinsics="no"))
         factor = self.depth.about.get("focal_factor", 1.0)

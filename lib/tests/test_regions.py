@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from infomap import Infomap
 
 from lib import artifacts
-from lib.camera import UNKNOWN, field_of_view_of, intrinsics_from_field_of_view
 from lib.data import Dataset, Frame
 from lib.figures import regions as pictures
+from lib.intrinsics import UNKNOWN, field_of_view_of, intrinsics_from_field_of_view
 from lib.parallel import parallel_map
 from lib.params import DepthParams, RegionParams
 from lib.regions import FrameGrouper, average_rows, group_nodes, group_regions, grouping, lift_to_scene, metrics
