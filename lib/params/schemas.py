@@ -366,6 +366,30 @@ class VideoParams:
         check(self.clusters >= 2, f"clusters must be at least 2, not {self.clusters}")
 
 
+@dataclass(frozen=True)
+class SpeedParams:
+    """10_speed: how long the steps take on this machine, and what short cuts cost."""
+
+    run: str = "tiny"
+    seed: int = 0
+    workers: int = 2  # processes, beside one
+    height: int = 64  # of generated frames; params/speed has 384 x 768, as the papers
+    width: int = 128
+    superpixels: int = 500
+    smoothing: float = 0.0  # as in 02
+    frames: int = 2  # each of another street
+    repeats: int = 3  # of everything that is timed, in turn; medians are kept
+    trials: int = 10  # of Infomap, beside a single one
+
+    def __post_init__(self) -> None:
+        check_positive(self, "workers", "superpixels", "frames", "repeats")
+        check(self.smoothing >= 0, f"smoothing must not be negative, not {self.smoothing}")
+        check(self.trials >= 2, f"trials must be at least 2, not {self.trials}")
+        check(
+            self.height >= 32 and self.width >= 32, f"frames must be 32 x 32 at least, not {self.height} x {self.width}"
+        )
+
+
 def reader_modules(params: Any) -> set[str]:
     """The modules that read the data of a run: a change to another reader leaves the run up to date."""
     if not hasattr(params, "dataset"):
@@ -381,6 +405,7 @@ SCHEMAS = {
     "03_augmentation": AugmentationParams,
     "04_training": TrainingParams,
     "05_evaluation": EvaluationParams,
+    "10_speed": SpeedParams,
     "11_your_video": VideoParams,
 }
 """Notebook name -> its parameters."""

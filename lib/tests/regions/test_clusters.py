@@ -11,7 +11,8 @@ from lib.data import Dataset, Frame, read_map
 from lib.networks import Embedder
 from lib.params import DepthParams, ParameterError, RegionParams, make
 from lib.regions import FrameGrouper
-from lib.tests.test_regions import INTRINSICS, SIZE, draw_street
+
+from .fixtures import INTRINSICS, SIZE, draw_street
 
 
 @pytest.fixture

@@ -10,7 +10,8 @@ from lib import artifacts, params
 from lib.data import Dataset, Frame
 from lib.regions import FrameGrouper, group_regions, metrics
 from lib.run import regions
-from lib.tests.test_regions import INTRINSICS, PARAMS, SIZE, draw_street
+
+from .fixtures import INTRINSICS, PARAMS, SIZE, draw_street
 
 CLIPS = 4
 

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from skimage.measure import label
 
 from lib.regions import contours
-from lib.tests.test_regions import draw_street
+
+from .fixtures import draw_street
 
 
 def draw_noise(height, width, seed=0):

@@ -8,7 +8,8 @@ import pytest
 
 from lib.regions import grouping, learned
 from lib.superpixels import find_edges
-from lib.tests.test_regions import INTRINSICS, PARAMS, SIZE, draw_graph, draw_street
+
+from .fixtures import INTRINSICS, PARAMS, SIZE, draw_graph, draw_street
 
 LEARNED = replace(PARAMS, source="learned", learned_from="a run", learned_weight=4.0)
 

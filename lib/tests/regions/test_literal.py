@@ -9,7 +9,8 @@ from sklearn.metrics import adjusted_rand_score
 from lib.params import RegionParams
 from lib.regions import grouping, literal
 from lib.superpixels import find_edges, segment_superpixels
-from lib.tests.test_regions import draw_street
+
+from .fixtures import draw_street
 
 PARAMS = RegionParams(
     superpixels=120,

@@ -9,7 +9,8 @@ import pytest
 from lib.params import RegionParams
 from lib.regions import grouping
 from lib.regions.grouping import build_graph, group_graph, group_nodes, lift_to_scene, measure_support, weigh_edges
-from lib.tests.test_regions import INTRINSICS, PARAMS, SIZE, draw_graph, draw_street
+
+from .fixtures import INTRINSICS, PARAMS, SIZE, draw_graph, draw_street
 
 
 def transcribe_released_points(disparity):

@@ -13,7 +13,8 @@ from lib.params import RegionParams
 from lib.params.schemas import REGION_SOURCES
 from lib.regions import contours, grouping, metrics, sources
 from lib.regions.sources import Observation, cut_regions
-from lib.tests.test_regions import INTRINSICS, PARAMS, draw_street
+
+from .fixtures import INTRINSICS, PARAMS, draw_street
 
 
 def observe(seed=0):
