@@ -1,4 +1,4 @@
-"""What notebook 10 measures: the parts give the whole, everything is called in turn, and no claim of speed is tested."""
+"""What notebook 10 measures: the parts give the whole, all is called in turn, and no claim of speed is tested."""
 
 from dataclasses import replace
 from functools import partial
