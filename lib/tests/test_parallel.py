@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from lib import parallel
-from lib.parallel import WorkerDied, cluster, parallel_map
+from lib.parallel import WorkerDied, cluster, parallel_map, progress
 
 
 class Squares:
@@ -205,7 +205,8 @@ def test_memory_is_measured():
 
 def test_a_bar_only_where_somebody_sees_it(monkeypatch, capsys):
     with parallel.open_bar("regions", " frames", 10) as bar:
-        assert bar is None
+        bar.update(3)
+    assert capsys.readouterr() == ("", ""), "what is done soon leaves nothing behind"
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
     with parallel.open_bar("regions", " frames", 10, wanted=False) as bar:
         assert bar is None
@@ -213,6 +214,18 @@ def test_a_bar_only_where_somebody_sees_it(monkeypatch, capsys):
         bar.update(3)
         assert (bar.n, bar.total) == (7, 10)
     assert "regions" in capsys.readouterr().err
+
+
+def test_where_nobody_looks_a_long_work_says_now_and_then_how_far_it_is(monkeypatch, capsys):
+    monkeypatch.setattr(progress, "EVERY", 1e-3)
+    with parallel.open_bar("regions", " frames", 10) as bar:
+        for _ in range(3):
+            time.sleep(2e-3)
+            bar.update(2)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-1].startswith("regions: 6 of 10 frames, ")
+    assert lines[-1].endswith(" left")
+    assert not any("\r" in line for line in lines)
 
 
 def test_a_process_started_from_a_large_one_does_not_inherit_its_peak():
