@@ -42,9 +42,14 @@ def resize_intrinsics(intrinsics: np.ndarray, from_size: tuple[int, int], to_siz
     return make_resize(from_size, to_size) @ intrinsics
 
 
+def make_crop(top: float, left: float) -> np.ndarray:
+    """What intrinsics are multiplied with when the first `top` rows and `left` columns are cut off. (3, 3)"""
+    return np.array([[1, 0, -left], [0, 1, -top], [0, 0, 1]], float)
+
+
 def crop_intrinsics(intrinsics: np.ndarray, top: float, left: float) -> np.ndarray:
-    """Intrinsics after the first `top` rows and `left` columns are cut off. (..., 3, 3)"""
-    return np.array([[1, 0, -left], [0, 1, -top], [0, 0, 1]]) @ intrinsics
+    """Intrinsics after a crop of the image, see `make_crop`. (..., 3, 3)"""
+    return make_crop(top, left) @ intrinsics
 
 
 def fit_intrinsics(intrinsics: np.ndarray, window: tuple[slice, slice], size: tuple[int, int]) -> np.ndarray:

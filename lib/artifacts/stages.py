@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     import torch
 
 OUTPUTS = Path(os.environ.get("RUNS_ROOT") or ROOT / "outputs")  # the tests keep their runs apart from yours
+CODE = (".", ":(exclude)outputs/reference")  # what must be committed for a result to be repeated: records are none
 MEMORY_UNIT = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss, bytes
 VERSIONED = (
     "torch",
@@ -222,7 +223,7 @@ def _git_state() -> dict[str, Any]:
         return done.stdout.strip() if done.returncode == 0 else None
 
     try:
-        return {"git_commit": git("rev-parse", "HEAD"), "git_dirty": bool(git("status", "--porcelain"))}
+        return {"git_commit": git("rev-parse", "HEAD"), "git_dirty": bool(git("status", "--porcelain", "--", *CODE))}
     except FileNotFoundError:  # no git on this machine: a downloaded archive
         return {"git_commit": None, "git_dirty": None}
 

@@ -5,7 +5,7 @@
 """
 
 from ..data.cameras import correct_intrinsics, intrinsics_of
-from .export import write_inverse_depths
+from .export import StoredMaps, write_inverse_depths
 from .focal import describe_focal, measure_focal_error
 from .losses import compare_still, compare_views, minimum_reprojection, photometric_error, reproject, search_depth
 from .masks import drop_still, find_bonnet, leave_out, read_bonnet, warn_of_holes
@@ -14,6 +14,7 @@ from .metrics import (
     chain_poses,
     find_failures,
     is_velodyne,
+    pick_frames,
     scale_to,
     score_frames,
     select_valid,
@@ -27,6 +28,7 @@ from .triplets import Triplets, read_triplets, street_like
 __all__ = [
     "DepthNetworks",
     "DepthTask",
+    "StoredMaps",
     "Triplets",
     "align_similarity",
     "build_networks",
@@ -52,6 +54,7 @@ __all__ = [
     "minimum_reprojection",
     "open_source",
     "photometric_error",
+    "pick_frames",
     "predict_inverse_depth",
     "predict_motion",
     "predict_views",

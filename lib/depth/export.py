@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from ..artifacts import Stage
+from ..artifacts import Stage, read_inverse_depth
 from ..data import Dataset, Frame
 from ..parallel import open_bar
 
@@ -32,6 +32,19 @@ WAITED = {"reading": "reading", "source": "making the maps", "writing": "writing
 AHEAD = 2  # batches that are being read, and batches that wait to be written
 TRIED = 16  # maps after which it is estimated how much space the others will need
 STALE = 60  # seconds after which an unfinished file is taken to be left by a killed process
+
+
+class StoredMaps(Sequence[np.ndarray]):
+    """Inverse depth of some frames, each read from its file whenever it is asked for. (H, W) float32 each"""
+
+    def __init__(self, stage: Stage, frames: Sequence[Frame], largest: float) -> None:
+        self._stage, self._frames, self._largest = stage, frames, largest
+
+    def __len__(self) -> int:
+        return len(self._frames)
+
+    def __getitem__(self, index: int) -> np.ndarray:
+        return read_inverse_depth(self._stage.path(f"inverse_depth/{self._frames[index].id}.png"), self._largest)
 
 
 @dataclass(frozen=True)

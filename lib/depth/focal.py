@@ -60,14 +60,14 @@ def describe_focal(assumed: np.ndarray, factors: Iterable[np.ndarray], width: in
         factors: of each clip, what its pairs make of it, see `predict_motion`.
     Returns:
         `focal_length` in pixels of this width, the median over all pairs; `focal_length_spread`, the standard
-        deviation over clips of their medians, in pixels; `field_of_view`, degrees; `focal_factor`, the same median as
-        a factor on the assumed focal length, see `correct_intrinsics`.
+        deviation over clips of their medians, in pixels, NaN for a single clip; `field_of_view`, degrees;
+        `focal_factor`, the same median as a factor on the assumed focal length, see `correct_intrinsics`.
     """
     clips = [np.median(f) for f in factors if len(f)]
     pairs = np.concatenate([f for f in factors if len(f)])
     factor = float(np.median(pairs))
     found = scale_focal_lengths(assumed, factor)
-    spread = float(np.std(clips) * assumed[0, 0])
+    spread = float(np.std(clips) * assumed[0, 0]) if len(clips) > 1 else np.nan
     return {
         "focal_length": float(found[0, 0]),
         "focal_length_spread": spread,

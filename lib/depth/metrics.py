@@ -101,6 +101,7 @@ def compare_frames(
         valid = None if true is None else select_valid(true, crop)
         if valid is None or not valid.any():
             continue
+        true, inverse_depth = np.asarray(true, np.float64), np.asarray(inverse_depth, np.float64)
         compared = valid & _has_value(inverse_depth, true.shape)
         scale = find_scale(true, inverse_depth, valid) if compared.any() else np.nan
         predicted = scale_to(true, inverse_depth, valid, metric) if compared.any() else np.zeros_like(true)
@@ -113,6 +114,21 @@ def _pool_masks(dataset: Any, frame: Any) -> dict[str, np.ndarray]:
     if labels is not None:
         masks = {name: labels == i for name, i in zip(dataset.classes.names, dataset.classes.ids)}
     return masks if moving is None else masks | {MOVING: moving, STILL: ~moving}
+
+
+def pick_frames(dataset: Any, frames: Sequence[Any], count: int) -> list[int]:
+    """Numbers of frames spread over all, each the nearest to its place whose true depth is known, if any is."""
+    chosen = []
+    for place in np.linspace(0, len(frames) - 1, count).astype(int):
+        near = sorted(range(len(frames)), key=lambda number, place=place: abs(number - place))
+        known = (number for number in near if _is_known(dataset, frames[number]))
+        chosen.append(int(next(known, place)))
+    return chosen
+
+
+def _is_known(dataset: Any, frame: Any) -> bool:
+    true = dataset.depth(frame)
+    return true is not None and bool(select_valid(true).any())
 
 
 def score_frames(

@@ -22,6 +22,7 @@ class Track:
 
     learned_from: these frames were trained on.
     error: root mean square distance of the two, metres.
+    straight_error: the same for a straight drive at even speed, which knows nothing: what a track must be better than.
     step_error, turn_error: of single steps: metres, and degrees.
     """
 
@@ -30,6 +31,7 @@ class Track:
     true: np.ndarray
     found: np.ndarray
     error: float
+    straight_error: float
     step_error: float
     turn_error: float
 
@@ -94,5 +96,6 @@ def follow(
         true,
         align_similarity(places, true, with_scale=not metric)[0],
         absolute_trajectory_error(places, true, with_scale=not metric),
+        absolute_trajectory_error(np.outer(np.arange(len(true)), [0.0, 0.0, 1.0]), true, with_scale=True),
         *relative_pose_error(steps, driven, with_scale=not metric),
     )

@@ -210,16 +210,18 @@ def draw_failures(
     if not len(images):
         raise ValueError("there is no frame to show: none of the frames has both true and predicted depth")
     height, wide = images[0].shape[:2]
-    rows = [NARROW / 4 * height / wide + (0.5 if i == 0 else 0.25) for i in range(len(images))]  # names over the first
-    figure, names = new_figure(NARROW, sum(rows)), ["frame", "predicted depth", "true depth", "error (white: > 50 %)"]
-    parts = figure.subfigures(len(images), 1, squeeze=False, height_ratios=rows)[:, 0]
-    for part, title, *maps in zip(parts, titles, images, inverse_depths, true, errors):
+    figure = new_figure(NARROW, 0.25 + len(images) * (NARROW / 4 * height / wide + 0.3))
+    names = ("frame", "predicted depth", "true depth", "error (white: > 50 %)")
+    grid = figure.subplots(len(images), 4, squeeze=False)
+    for row, title, *maps in zip(grid, titles, images, inverse_depths, true, errors):
         image, inverse_depth, depth, error = maps
         predicted, seen = color_depth(inverse_depth, 1 / NEAREST), _see_depth(depth)
-        error = thicken(error, depth > 0)
-        part.suptitle(title, fontsize=10, x=0.01, ha="left")
-        for axes, picture, name in zip(part.subplots(1, 4), (image, predicted, seen, _shade(error, 0.5)), names):
-            show_image(axes, picture, name if part is parts[0] else "")
+        error = _shade(thicken(error, depth > 0), 0.5)
+        for axes, picture in zip(row, (image, predicted, seen, error)):
+            show_image(axes, picture, " ")  # room for the caption, which reaches over its neighbours
+        row[0].text(0, 1.05, title, fontsize=9, transform=row[0].transAxes).set_in_layout(False)
+    for axes, name in zip(grid[-1], names):
+        axes.set_xlabel(name, fontsize=9)
     return figure
 
 

@@ -1,10 +1,10 @@
 """outputs/reference/RUN.json: what a run should give, with tolerance; recorded from one, compared after others."""
 
+import time
 from pathlib import Path
 from typing import Any
 
 from .. import ROOT, artifacts, params
-from .doctor.speed import describe_processor
 
 REFERENCE = ROOT / "outputs" / "reference"
 TOLERANCE = {
@@ -58,17 +58,37 @@ def collect(run: str) -> dict[str, Any]:
 def record(run: str) -> str:
     """Write outputs/reference/RUN.json, and the overview picture of a whole run beside it; one line about it.
 
-    The machine is calibrated at once, so that the seconds can be compared with those of other days and machines: record
-    a run right after it, on a machine that does nothing else.
+    The machine is calibrated at once, so that the seconds can be compared with those of other days and machines:
+    record a run right after it, on a machine that does nothing else. Later it is not: that would be another day.
     """
-    found = {**collect(run), "machine": describe_processor()}
+    found, late = collect(run), _was_long_ago(run)
+    if not late:
+        found["machine"] = _calibrate(run)
     artifacts.write_json(REFERENCE / f"{run}.json", found)
     picture = artifacts.run_folder(run) / "05_evaluation" / "overview.png"
     if "01_depth" in found["stages"] and picture.is_file():
         keep_picture(picture, f"{run}.png")
     dirty = [name for name, stage in found["stages"].items() if stage["git_dirty"]]
     warning = f"; {', '.join(dirty)} come from code that was never committed: no reference for others" if dirty else ""
+    warning += "; the run was made long ago, so its seconds cannot be compared with those of others" * late
     return f"recorded outputs/reference/{run}.json{warning}"
+
+
+def _find_manifests(run: str) -> list[Path]:
+    return [path for n in params.SCHEMAS if (path := artifacts.run_folder(run) / n / "manifest.json").is_file()]
+
+
+def _was_long_ago(run: str) -> bool:
+    ages = [time.time() - path.stat().st_mtime for path in _find_manifests(run)]
+    return min(ages) > 3600 or max(ages) > 24 * 3600
+
+
+def _calibrate(run: str) -> dict[str, Any]:
+    """See `doctor.speed.describe_processor`; on the device that the run asked for."""
+    from .doctor.speed import describe_processor  # loads torchvision, which nothing else here needs
+
+    asked = (artifacts.read_json(path)["params"].get("device") for path in _find_manifests(run))
+    return describe_processor(next((device for device in asked if device), "auto"))
 
 
 def keep_picture(picture: Path, name: str) -> None:

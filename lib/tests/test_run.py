@@ -1,5 +1,7 @@
+import os
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -92,8 +94,8 @@ def test_bare_papermill_stops_on_a_typo(tmp_path):
     assert not (tmp_path / "run").exists(), "nothing was computed"
 
 
-def make_run(run, purity, dataset="street"):
-    depth = artifacts.begin("01_depth", params.DepthParams(run=str(run), dataset=dataset))
+def make_run(run, purity, dataset="street", device="auto"):
+    depth = artifacts.begin("01_depth", params.DepthParams(run=str(run), dataset=dataset, device=device))
     depth.finish({"abs_rel": 0.2, "rmse": None})
     regions = artifacts.begin("02_regions", params.RegionParams(run=str(run)), [artifacts.load(str(run), "01_depth")])
     regions.finish({"purity": purity, "seconds_per_frame": purity})
@@ -103,22 +105,35 @@ def test_a_recorded_run_is_its_own_reference(tmp_path, monkeypatch):
     monkeypatch.setattr(artifacts.stages, "OUTPUTS", tmp_path / "outputs")
     monkeypatch.setattr(reference, "REFERENCE", tmp_path / "reference")
     (tmp_path / "reference").mkdir()
-    make_run("x", purity=0.88)
+    make_run("x", purity=0.88, device="cpu")
     assert reference.compare("x") == [], "nothing to compare with"
     assert "recorded" in reference.record("x")
     found = artifacts.read_json(tmp_path / "reference" / "x.json")
     assert found["stages"]["02_regions"]["metrics"]["purity"]["value"] == 0.88
     assert set(found["machine"]["calibration_seconds"]) == {"network", "grouping"}, "so that seconds can be compared"
+    assert found["machine"]["device"] == "cpu"
     assert {"seed", "git_commit", "git_dirty", "seconds"} <= set(found["stages"]["01_depth"])
     assert reference.compare("x") == []
     make_run("x", purity=0.8)  # speed changes as well, and is no news
     assert [line.split(" lies")[0] for line in reference.compare("x")] == ["02_regions purity 0.8"]
 
 
+def test_a_late_record_is_not_calibrated(tmp_path, monkeypatch):
+    monkeypatch.setattr(artifacts.stages, "OUTPUTS", tmp_path / "outputs")
+    monkeypatch.setattr(reference, "REFERENCE", tmp_path / "reference")
+    monkeypatch.setattr(reference, "_calibrate", lambda run: pytest.fail("that was another day"))
+    (tmp_path / "reference").mkdir()
+    make_run("x", purity=0.88)
+    for path in (tmp_path / "outputs" / "x").glob("*/manifest.json"):
+        os.utime(path, (time.time() - 7200,) * 2)
+    assert "long ago" in reference.record("x")
+    assert "machine" not in artifacts.read_json(tmp_path / "reference" / "x.json")
+
+
 def test_a_record_of_uncommitted_code_says_so(tmp_path, monkeypatch):
     monkeypatch.setattr(artifacts.stages, "OUTPUTS", tmp_path / "outputs")
     monkeypatch.setattr(reference, "REFERENCE", tmp_path / "reference")
-    monkeypatch.setattr(reference, "describe_processor", dict)
+    monkeypatch.setattr(reference, "_calibrate", lambda run: {})
     (tmp_path / "reference").mkdir()
     for dirty in (True, False):
         monkeypatch.setattr(artifacts.stages, "_git_state", lambda dirty=dirty: {"git_commit": "c", "git_dirty": dirty})

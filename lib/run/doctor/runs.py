@@ -20,7 +20,7 @@ from .machine import count_cores, existing_folder
 from .report import Report, first_sentence
 
 PARAMS = ROOT / "params"
-STREET = PARAMS / "street"  # whose rates are used for runs that have no reference
+RATES = ("street", "kitti-depth", "camvid")  # runs whose rates are used for those that have no record, the best first
 LAST = "05_evaluation"  # the chain ends here, unless a run has a file for more
 FIRST = ("street", "tiny")  # in this order, then the others by name
 LARGEST_CHECK = 4e9  # bytes of a stage; to verify more would take too long here
@@ -171,14 +171,14 @@ def is_locked(folder: Path) -> bool:
 def estimate_run(
     folder: Path, values: Mapping[str, Any], names: list[str], found: Mapping[str, Found], here: Mapping[str, float]
 ) -> dict[str, Estimate | None]:
-    """Seconds of each stage here, from outputs/reference/RUN.json, else from the rates of the street run."""
-    recorded, street = read_record(REFERENCE / f"{folder.name}.json"), read_record(REFERENCE / "street.json")
-    base = chain.read_run(STREET, {}, "street", "") if street.stages else {}
+    """Seconds of each stage here, from outputs/reference/RUN.json, else from the rates of other runs."""
+    recorded = read_record(REFERENCE / f"{folder.name}.json")
+    others = [(read_record(REFERENCE / f"{n}.json"), chain.read_run(ROOT / "params" / n, {}, n, "")) for n in RATES]
     known = found.get(values["01_depth"].dataset)
     dataset = known.dataset if known else None
     if values["01_depth"].dataset == "street":
         dataset = open_dataset(values["01_depth"])
-    return {name: estimate_stage(name, values, recorded, street, base, dataset, here) for name in names}
+    return {name: estimate_stage(name, values, recorded, others, dataset, here) for name in names}
 
 
 def is_large(depth: params.DepthParams) -> bool:
@@ -191,13 +191,16 @@ def show_times(
     """Prints the estimate of every stage; returns the seconds of those left, None where one is not measured."""
     parts = [f"{n[:2]} {describe_time(e.seconds) if e else 'not measured'}" for n, e in estimates.items()]
     known = {name: estimate.seconds for name, estimate in estimates.items() if estimate}
-    by_rate = [name[:2] for name, estimate in estimates.items() if estimate and estimate.by_rate]
+    rates: dict[str, list[str]] = {}
+    for name, estimate in estimates.items():
+        if estimate and estimate.by_rate:
+            rates.setdefault(estimate.by_rate, []).append(name[:2])
     whole = f" = {describe_time(sum(known.values()))}" if len(known) == len(estimates) > 1 else ""
     seconds = sum(known[name] for name in left) if set(left) <= set(known) else None
     rest = "; nothing left to do" if not left else ""
     if seconds is not None and 0 < len(left) < len(estimates):
         rest = f"; left {describe_time(seconds)}"
-    rate = f"; {' '.join(by_rate)} by the rate of params/street" if by_rate else ""
+    rate = "".join(f"; {' '.join(numbers)} by the rate of params/{run}" for run, numbers in rates.items())
     note = "; made for a GPU, and here is none" if lacks_gpu else ""
     report.say("  time", f"about {', '.join(parts)}{whole}{rest}{rate}{note}" if known else f"not measured{note}")
     return seconds

@@ -73,8 +73,12 @@ def describe_load() -> str:
     return f"other work keeps {min(load, cores):.1f} of {cores} cores busy" if load > BUSY * cores else ""
 
 
-def describe_processor() -> dict[str, Any]:
-    """The processor, and the calibration of now: what makes seconds of this machine comparable with another's."""
-    device = pick_device()
+def describe_processor(wanted: str = "auto") -> dict[str, Any]:
+    """The processor, and the calibration of now: what makes seconds of this machine comparable with another's.
+
+    Args:
+        wanted: device, as in the parameters.
+    """
+    device = pick_device(wanted)
     about = {"device": device.type, "processor": name_processor(), "cores": count_cores()}
     return about | {"threads": torch.get_num_threads(), "calibration_seconds": calibrate(device)}

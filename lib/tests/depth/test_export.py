@@ -20,7 +20,7 @@ from lib import artifacts
 from lib.data.joined import Joined
 from lib.data.street.dataset import Street
 from lib.depth import export
-from lib.depth.export import Export, write_inverse_depths
+from lib.depth.export import Export, StoredMaps, write_inverse_depths
 
 from .exporting import LARGEST, SIZE, Pictures, contents, look, make_stage, names, simple_loop
 
@@ -214,3 +214,14 @@ def test_progress_in_a_notebook_needs_somebody_who_looks(tmp_path, monkeypatch):
         assert bool(shown) == attended
     assert any(text.startswith("inverse depth:") for text in shown)
     assert shown[-1] == ""
+
+
+def test_stored_maps_are_read_one_at_a_time(tmp_path):
+    data, stage = Pictures(3), make_stage(tmp_path)
+    write_inverse_depths(stage, data, data.frames(), look, LARGEST)
+    maps = StoredMaps(stage, data.frames(), LARGEST)
+    assert len(maps) == 3
+    again = look(data.frames(), np.stack([data.image(frame) for frame in data.frames()]))
+    np.testing.assert_allclose(list(maps), np.minimum(again, LARGEST), atol=LARGEST / 65535)
+    with pytest.raises(IndexError):
+        maps[3]

@@ -100,3 +100,10 @@ def test_the_search_finds_the_depth_of_a_wall(rng):
     places, errors = depth.search_depth(target[0], source[0], matrix[0], pose[0], (20, 15), depths, 0.85)
     assert depths[errors.argmin()] == 4
     torch.testing.assert_close(places[:, 1], torch.full((6,), 15.0), atol=1e-3, rtol=0)  # the epipolar line is level
+    height, width = SIZE
+    for u, v in ((20, 15), (0, 0), (width - 1, height - 1), (0, 7)):  # the patch is cut at a border, and mirrored there
+        _, errors = depth.search_depth(target[0], source[0], matrix[0], pose[0], (u, v), depths, 0.85)
+        for value, error in zip(depths, errors):
+            whole = depth.reproject(source, torch.full((1, *SIZE), 1 / float(value)), matrix, pose)
+            expected = depth.photometric_error(whole, target, 0.85)[0, v, u]
+            torch.testing.assert_close(error, expected, atol=1e-5, rtol=1e-4)

@@ -55,10 +55,10 @@ def test_pictures_beside_truth_draw_what_a_scan_has():
     predicted, share = 1 / (1.5 * dense), (sparse > 0).mean()
     found = pictures.draw_depth([image], [predicted], [sparse], [1 / predicted])
     failed = pictures.draw_failures([image], [predicted], [sparse], [error], ["a"])
-    for axes in (found.axes, failed.subfigs[0].axes):
+    for axes in (found.axes, failed.axes):
         assert grey_share(axes[2]) < 1 - 4 * share
         assert (axes[3].images[0].get_array() > 0).any(-1).mean() > 4 * share
-    thick = pictures.draw_failures([image], [predicted], [dense], [error], ["a"]).subfigs[0].axes[3]
+    thick = pictures.draw_failures([image], [predicted], [dense], [error], ["a"]).axes[3]
     assert (thick.images[0].get_array() > 0).any(-1).mean() == share, "dense truth stays"
 
 

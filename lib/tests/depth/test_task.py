@@ -136,6 +136,7 @@ def test_what_was_learned_is_said_in_pixels_degrees_and_as_a_factor():
     assert about["focal_factor"] == pytest.approx(1.2)
     assert about["focal_length"] == pytest.approx(1.2 * K[0, 0])
     assert about["focal_length_spread"] == pytest.approx(0.075 * K[0, 0])
+    assert math.isnan(depth.describe_focal(K, [np.array([1.1, 1.2])], SIZE[1])["focal_length_spread"]), "of one clip"
     assert about["field_of_view"] == pytest.approx(field_of_view_of(np.diag([1.2, 1.2, 1]) @ K, SIZE[1]))
 
 

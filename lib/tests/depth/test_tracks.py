@@ -64,10 +64,17 @@ def test_a_track_in_the_wrong_unit_is_laid_onto_the_true_one():
     assert found.step_error < 1e-5
     assert found.turn_error < 1e-3
     assert found.describe() == "00: 25 frames, 19 m, learned from"
+    assert found.straight_error > 0.3, "the drive bends"
     metres = tracks.follow(Knows(), drive, drive.frames(), True, metric=True)
     assert metres.error > 1
     assert metres.step_error == pytest.approx(0.4, rel=1e-3)
     assert tracks.follow(Knows(), drive, drive.frames(), False, step=2).error > 0.01, "two steps at once are no one"
+
+
+def test_a_straight_drive_is_as_good_on_a_straight_road(monkeypatch):
+    monkeypatch.setitem(globals(), "STEP", np.array([[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, -0.8], [0, 0, 0, 1.0]]))
+    drive = Drive()
+    assert tracks.follow(Knows(), drive, drive.frames(), True).straight_error < 1e-6
 
 
 def test_only_drives_that_bend(monkeypatch):

@@ -138,19 +138,30 @@ def test_rates_and_what_has_none():
 
     def guess(name, values, dataset=None, recorded=None, here=None):
         record, street = estimates.Record(recorded or {}, PROCESSOR), estimates.Record(STAGES, PROCESSOR)
-        return estimates.estimate_stage(name, values, record, street, base, dataset, here or {})
+        return estimates.estimate_stage(name, values, record, [(street, base)], dataset, here or {})
 
-    assert guess("04_training", double) == estimates.Estimate(200, by_rate=True)
+    assert guess("04_training", double) == estimates.Estimate(200, by_rate="tiny")
     assert guess("04_training", double, recorded=STAGES) == estimates.Estimate(100)
     assert guess("04_training", deeper) is None, "another network"
     assert guess("04_training", larger) is None, "36 times as large"
     assert guess("02_regions", base) is None, "no data to count"
     assert guess("05_evaluation", base) is None, "not recorded"
     frames = SimpleNamespace(frames=lambda split="", labelled=False: [0] * 30)
-    assert guess("02_regions", base, frames) == estimates.Estimate(60, by_rate=True)
+    assert guess("02_regions", base, frames) == estimates.Estimate(60, by_rate="tiny")
     slow = {"network": 0.5, "grouping": 0.375}  # twice and three times the seconds of the records
-    assert guess("02_regions", base, frames, here=slow) == estimates.Estimate(180, by_rate=True)
+    assert guess("02_regions", base, frames, here=slow) == estimates.Estimate(180, by_rate="tiny")
     assert guess("04_training", base, recorded=STAGES, here=slow) == estimates.Estimate(90 * 2 + 10 * 3)
+
+
+def test_a_rate_is_that_of_the_first_run_with_the_same_network():
+    light, small = ({"01_depth": params.DepthParams(run=e, encoder=e)} for e in ("light", "small"))
+    first, second = (estimates.Record({"01_depth": {"seconds": seconds}}) for seconds in (10.0, 20.0))
+    values = {name: schema() for name, schema in params.SCHEMAS.items()}
+    light, small = (values | run for run in (light, small))
+    others = [(first, light), (second, small)]
+    guess = estimates.estimate_stage("01_depth", values, estimates.Record(), others, None, {})
+    assert guess == estimates.Estimate(20, by_rate="small")
+    assert estimates.estimate_stage("01_depth", values, estimates.Record(), others[:1], None, {}) is None
 
 
 def test_the_rates_of_the_street_run_give_the_recorded_times_of_camvid():
@@ -161,9 +172,10 @@ def test_the_rates_of_the_street_run_give_the_recorded_times_of_camvid():
     count = {False: protocol["frames"], True: protocol["scored"]}
     dataset = SimpleNamespace(frames=lambda split="", labelled=False: [0] * count[labelled])
     for name, stage in camvid.stages.items():
-        guess = estimates.estimate_stage(name, values, estimates.Record(), street, base, dataset, here)
+        guess = estimates.estimate_stage(name, values, estimates.Record(), [(street, base)], dataset, here)
         if estimates.is_alike(name, values, base):
-            assert guess.seconds == pytest.approx(stage["seconds"], rel=0.3), name
+            # a stage of a few seconds repeats no better than this: the same 03 took 2.9, 4.3 and 5.4 s in a row
+            assert guess.seconds == pytest.approx(stage["seconds"], rel=0.3, abs=2.5), name
         else:
             assert (name, guess) == ("01_depth", None), "another network: no rate holds for it"
 
