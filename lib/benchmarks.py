@@ -16,27 +16,21 @@ from sklearn.metrics import adjusted_rand_score
 from .data.street import make_clip
 from .parallel import parallel_map, peak_memory
 from .params import RegionParams
-from .regions import group_nodes, group_regions, grouping, lift_to_scene, literal, purity, weigh_edges
+from .regions import (
+    Observation,
+    cut_slic,
+    group_nodes,
+    group_regions,
+    grouping,
+    lift_to_scene,
+    literal,
+    purity,
+    weigh_edges,
+)
 from .superpixels import find_edges, segment_superpixels
 
 STEPS = ("superpixels", "points", "neighbours", "means", "weights", "communities", "painting")
 """Of the grouping, from an image and its depth to a map of regions."""
-
-
-@dataclass(frozen=True)
-class View:
-    """A frame to be grouped; as `lib.regions.Observation`.
-
-    image: RGB. (H, W, 3) uint8
-    inverse_depth: 1 / scene units. (H, W) float32
-    intrinsics: (3, 3)
-    labels: train ids, 255 = ignore. (H, W) uint8
-    """
-
-    image: np.ndarray
-    inverse_depth: np.ndarray
-    intrinsics: np.ndarray
-    labels: np.ndarray
 
 
 class _Clock:
@@ -51,7 +45,7 @@ class _Clock:
         self.seconds[name], self._last = now - self._last, now
 
 
-def time_ours(view: View, params: RegionParams) -> tuple[np.ndarray, dict[str, float]]:
+def time_ours(view: Observation, params: RegionParams) -> tuple[np.ndarray, dict[str, float]]:
     """The regions of `lib.regions.group_regions`, and the seconds of each of `STEPS`. (H, W) uint16"""
     clock = _Clock()
     ids = segment_superpixels(
@@ -77,7 +71,7 @@ def time_ours(view: View, params: RegionParams) -> tuple[np.ndarray, dict[str, f
     return painted, clock.seconds
 
 
-def time_released(view: View, params: RegionParams) -> tuple[np.ndarray, dict[str, float]]:
+def time_released(view: Observation, params: RegionParams) -> tuple[np.ndarray, dict[str, float]]:
     """The regions of `lib.regions.literal`, and the seconds of each of `STEPS`. (H, W) uint16"""
     clock = _Clock()
     ids = literal.segment_superpixels(view.image, params)
@@ -98,7 +92,9 @@ def time_released(view: View, params: RegionParams) -> tuple[np.ndarray, dict[st
 
 
 def profile_grouping(
-    views: Sequence[View], ways: Mapping[str, Callable[[View], tuple[Any, dict[str, float]]]], repeats: int
+    views: Sequence[Observation],
+    ways: Mapping[str, Callable[[Observation], tuple[Any, dict[str, float]]]],
+    repeats: int,
 ) -> dict[str, dict[str, float]]:
     """Name of a way to group -> step -> milliseconds a frame: median over repeats, mean over views.
 
@@ -131,27 +127,31 @@ def describe_steps(profiles: Mapping[str, Mapping[str, float]]) -> str:
     return "\n".join(lines)
 
 
-def measure_choices(views: Sequence[View], choices: Mapping[str, RegionParams], repeats: int) -> dict[str, Any]:
+def measure_choices(views: Sequence[Observation], choices: Mapping[str, RegionParams], repeats: int) -> dict[str, Any]:
     """What a choice of parameters costs and brings, mean over views.
 
     Args:
         choices: name -> parameters. Those of the first are what codelengths are compared with.
     Returns:
-        Name -> milliseconds of a whole frame; regions; purity; codelength of the first level over that of the first
+        Name -> milliseconds of a whole frame; regions; purity, and by how much it exceeds that of SLIC with as many
+        regions; codelength of the first level over that of the first
         choice on the same graph, minus 1 (`None` if its superpixels are others); agreement of two seeds, as adjusted
         Rand index over pixels, 1 = the same partition.
     """
     first, found = next(iter(choices.values())), {}
+    shortest = [_codelength(view, first) for view in views]
     ways = {name: (lambda view, own=own: time_ours(view, own)) for name, own in choices.items()}
     times = profile_grouping(views, ways, repeats)
     for name, own in choices.items():
         rows = []
         same = replace(own, search=first.search, trials=first.trials) == first
-        for view in views:
+        for view, codelength in zip(views, shortest):
             maps = [group_view(view, replace(own, seed=seed)) for seed in (own.seed, own.seed + 1)]
             row = {"regions": int(maps[0].max()), "purity": purity(maps[0], view.labels)}
+            slic = cut_slic(view.image, row["regions"], own.compactness, own.smoothing)
+            row["purity_minus_slic"] = row["purity"] - purity(slic, view.labels)
             row["agreement_of_seeds"] = float(adjusted_rand_score(*(ids.ravel() for ids in maps)))
-            row["codelength"] = _codelength(view, own) / _codelength(view, first) - 1 if same else np.nan
+            row["codelength"] = _codelength(view, own) / codelength - 1 if same else np.nan
             rows.append(row)
         found[name] = {key: float(np.mean([row[key] for row in rows])) for key in rows[0]}
         found[name]["milliseconds"] = sum(times[name].values())
@@ -159,7 +159,7 @@ def measure_choices(views: Sequence[View], choices: Mapping[str, RegionParams], 
     return found
 
 
-def _codelength(view: View, params: RegionParams) -> float:
+def _codelength(view: Observation, params: RegionParams) -> float:
     graph = grouping.build_graph(view.image, view.inverse_depth, view.intrinsics, params)
     options, count = grouping.search_options(params), len(graph.positions)
     weights = weigh_edges(graph, params)
@@ -171,7 +171,7 @@ def compare_partitions(one: Sequence[np.ndarray], other: Sequence[np.ndarray]) -
     return float(np.mean([adjusted_rand_score(a.ravel(), b.ravel()) for a, b in zip(one, other, strict=True)]))
 
 
-def group_view(view: View, params: RegionParams) -> np.ndarray:
+def group_view(view: Observation, params: RegionParams) -> np.ndarray:
     """As `lib.regions.group_regions`. (H, W) uint16"""
     return group_regions(view.image, view.inverse_depth, view.intrinsics, params)
 
@@ -180,53 +180,64 @@ def group_view(view: View, params: RegionParams) -> np.ndarray:
 class _Group:
     params: RegionParams
 
-    def __call__(self, view: View) -> tuple[np.ndarray, int]:
+    def __call__(self, view: Observation) -> tuple[np.ndarray, int]:
+        threads = cv2.getNumThreads()
         cv2.setNumThreads(1)
-        return group_view(view, self.params), peak_memory()
+        regions = group_view(view, self.params)
+        cv2.setNumThreads(threads)
+        return regions, peak_memory()
 
 
-def measure_scaling(views: Sequence[View], params: RegionParams, processes: int = 2) -> dict[str, float]:
-    """Many frames in one process and in several, both processes started before.
+def measure_scaling(
+    views: Sequence[Observation], params: RegionParams, processes: int = 2, repeats: int = 3
+) -> dict[str, float]:
+    """Many frames in one process and in several, in turn, after all of them were used once.
 
     Returns:
-        milliseconds a frame with one and with several on the wall; `efficiency`, 1 = as many times as fast; bytes that
-        the largest worker held.
+        `one_process` and `several_processes`: milliseconds a frame on the wall, medians; `efficiency`: 1 = as many
+        times as fast; `peak_memory`: bytes that the largest worker held.
     Raises:
         RuntimeError: the maps differ.
     """
-    work, wall, maps, memory = _Group(params), {}, {}, 0
-    list(parallel_map(work, views[:processes], processes))
-    for count in (1, processes):
-        started = time.perf_counter()
-        results = list(parallel_map(work, views, count))
-        wall[count] = (time.perf_counter() - started) / len(views)
-        maps[count] = [ids for ids, _ in results]
-        memory = max(peak for _, peak in results)  # of the last: of processes that do nothing else
+    work, wall, maps, memory = _Group(params), {1: [], processes: []}, {}, 0
+    for repeat in range(repeats + 1):
+        for count in wall:
+            started = time.perf_counter()
+            results = list(parallel_map(work, views, count))
+            if repeat:  # the first is not counted
+                wall[count].append((time.perf_counter() - started) / len(views))
+            maps[count] = [ids for ids, _ in results]
+            memory = max(peak for _, peak in results)  # that of the workers comes last
     if not all(np.array_equal(a, b) for a, b in zip(maps[1], maps[processes])):
         raise RuntimeError("one process and several give different regions: this must not be")
+    one, several = (1000 * float(np.median(seconds)) for seconds in wall.values())
     return {
-        "one_process": 1000 * wall[1],
-        "several_processes": 1000 * wall[processes],
-        "efficiency": wall[1] / wall[processes] / processes,
+        "one_process": one,
+        "several_processes": several,
+        "efficiency": one / several / processes,
         "peak_memory": memory,
     }
 
 
-def read_streets(height: int, width: int, count: int) -> list[View]:
+def read_streets(height: int, width: int, count: int) -> list[Observation]:
     """Frames of generated streets with their true depth, each of another validation clip."""
     clips = [make_clip("val", number, 1, height, width) for number in range(count)]
     return [
-        View(clip.images[0], (1 / clip.depth[0]).astype(np.float32), clip.intrinsics, clip.labels[0]) for clip in clips
+        Observation(clip.images[0], (1 / clip.depth[0]).astype(np.float32), clip.intrinsics, clip.labels[0])
+        for clip in clips
     ]
 
 
 def describe_choices(found: Mapping[str, Mapping[str, Any]]) -> str:
     """The table of `measure_choices` in Markdown."""
-    lines = ["| choice | ms a frame | codelength | two seeds agree | regions | purity |", "|---" * 6 + "|"]
+    lines = [
+        "| choice | ms a frame | codelength | two seeds agree | regions | purity | minus SLIC's |",
+        "|---" * 7 + "|",
+    ]
     for name, row in found.items():
         longer = "" if row["codelength"] is None else f"{100 * row['codelength']:+.2f} %"
         lines.append(
             f"| {name} | {row['milliseconds']:.0f} | {longer} | {row['agreement_of_seeds']:.2f} | {row['regions']:.0f} "
-            f"| {row['purity']:.3f} |"
+            f"| {row['purity']:.3f} | {row['purity_minus_slic']:+.3f} |"
         )
     return "\n".join(lines)

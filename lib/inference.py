@@ -1,6 +1,6 @@
 """A finished run looks at images it has never seen: depth, regions, labels."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from .artifacts import Artifact, Stage, load, run_folder
-from .clustering import assign_prototypes, cluster_vectors, map_prototypes
+from .clustering import assign_prototypes, cluster_vectors
 from .data import Dataset, Frame, find_window, load_reader, resize_image
 from .data.cameras import correct_intrinsics, scale_focal_lengths
 from .data.labels import CITYSCAPES_LABELS, ClassSet
@@ -105,31 +105,6 @@ def load_run(run: str, naming: str, clusters: int, device: torch.device) -> Trai
     factor = depth.about.get("focal_factor")
     networks = (part.to(device) for part in (load_depth_network(depth), embedder, prototypes))
     return TrainedRun(stages, size, *networks, labels_of, classes, named, regions.params, angle, factor)
-
-
-def learn_clusters(training: Artifact, clusters: int) -> Callable[[np.ndarray], np.ndarray]:
-    """What a finished 04 finds alike, found without labels: its prototypes merged into clusters.
-
-    Args:
-        clusters: how many at most, 1 to 256.
-    Returns:
-        From RGB images (B, H, W, 3) uint8 to the cluster of every pixel (B, H, W) uint8.
-    Raises:
-        ValueError: its method has no prototypes.
-    """
-    embedder, prototypes = load_networks(training)
-    if prototypes is None:
-        raise ValueError(f"04 of run {training.run!r} learned no prototypes: take a run whose method has them")
-    groups = cluster_vectors(prototypes, min(clusters, len(prototypes))).numpy().astype(np.uint8)
-    return lambda images: groups[map_prototypes(embedder, prototypes, images)]
-
-
-def save_clusters(training: Artifact, dataset: Dataset, frames: Sequence[Frame], stage: Stage, clusters: int) -> None:
-    """Clusters of every frame that has none yet: clusters/<frame id>.png of `stage`, for regions that follow them."""
-    find, left = learn_clusters(training, clusters), [f for f in frames if not stage.has(f"clusters/{f.id}.png")]
-    for some in (left[i : i + CHUNK] for i in range(0, len(left), CHUNK)):
-        for frame, ids in zip(some, find(np.stack([dataset.image(frame) for frame in some]))):
-            stage.save_image(f"clusters/{frame.id}.png", ids)
 
 
 def class_set(params: Any) -> ClassSet:

@@ -184,7 +184,7 @@ def draw_boundaries(
         inverse_depth, intrinsics: what the graph was made of. (H, W), (3, 3)
         edges: what a row shows, e.g. "occlusion" -> number of an edge of the graph.
     """
-    points = lift_pixels(inverse_depth, intrinsics, min_share=1e-6)
+    points = lift_to_scene(inverse_depth, intrinsics, 1e-6, units="scene")  # holes filled, as the graph saw them
     rows, titles = [], []
     for name, edge in edges.items():
         colors, ends = image, graph.edges[edge]

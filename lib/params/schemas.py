@@ -153,6 +153,8 @@ REGION_PRESETS = {
         "support_weight": 0.0,
         "preferred_modules": 10,
         "camera": "released",
+        "support_height": "mean",
+        "search": "full",
     },
 }
 RELEASED = {"color_weight": 0.0, "bias": -4.0, "cut": 0.2, "min_inverse_depth": 0.005}  # shared by both
@@ -187,9 +189,9 @@ class RegionParams:
     min_inverse_depth: float = 0.03  # * share of the largest value; farther is pulled in (released code: 0.005 of 1)
     camera: str = "own"  # * own = of each frame, or released: the constants of its code, whatever the camera
     preferred_modules: int = 0  # * that Infomap aims at; 0 = none (released code: 10, and then seeds disagree)
-    support_height: str = "lower"  # eq. 2 looks at the lower neighbour (paper), or at their mean (released code)
+    support_height: str = "lower"  # * eq. 2 looks at the lower neighbour (paper), or at their mean (released code)
     units: str = "axes"  # x, height, z each in its own standard deviation (released code), or scene: one unit for all
-    search: str = "fast"  # Infomap: fast, or full: a third more time for a codelength about 1 % shorter
+    search: str = "fast"  # * Infomap: fast, or full: a third more time for a codelength about 1 % shorter
     trials: int = 1  # Infomap runs per level; the best codelength wins
     expect: bool = how(True)  # as in 01
 
@@ -391,7 +393,12 @@ class SpeedParams:
 
 
 def reader_modules(params: Any) -> set[str]:
-    """The modules that read the data of a run: a change to another reader leaves the run up to date."""
+    """Modules that are loaded by name, as parameters say: a change to another one leaves the run up to date.
+
+    Those that read the data of a run, and for learned regions those that make clusters.
+    """
+    if isinstance(params, RegionParams) and params.source == "learned":
+        return {"lib.clusters"}
     if not hasattr(params, "dataset"):
         return set()
     names = {params.dataset, params.scored_dataset, *(clip.split(":")[0] for clip in params.clips)} - {""}

@@ -16,6 +16,7 @@ from .grouping import (
     lift_to_scene,
     weigh_edges,
 )
+from .learned import vote_clusters
 from .metrics import cut_grid, cut_slic, find_true_segments, purity, score_regions
 from .shards import group_frames
 from .sources import Observation, cut_every_source, cut_regions
@@ -40,5 +41,6 @@ __all__ = [
     "purity",
     "read_inverse_depth_of",
     "score_regions",
+    "vote_clusters",
     "weigh_edges",
 ]

@@ -1,7 +1,9 @@
 """Every frame of a data set through the grouping, one process each, saved as it is made."""
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from importlib import import_module
 
 import numpy as np
 
@@ -74,7 +76,7 @@ class FrameGrouper:
     def observe(self, frame: Frame, image: np.ndarray) -> Observation:
         """What the source of `params` looks at, beside the image (H, W, 3) itself.
 
-        Clusters are those that lib.inference.save_clusters left in this stage.
+        Clusters are those that `save_clusters` left in this stage.
         """
         source, labels, instances, clusters = self.stage.params.source, None, None, None
         if source == "truth" and frame.labelled:
@@ -83,6 +85,11 @@ class FrameGrouper:
             clusters = read_map(self.stage.path(f"clusters/{frame.id}.png"))
         depth = self.inverse_depth(frame), self.intrinsics(frame)
         return Observation(image, *depth, labels, instances, clusters)
+
+    def save_clusters(self, training: Artifact, frames: Sequence[Frame]) -> None:
+        """What a finished 04 finds alike in frames, for source = learned; see `lib.clusters.save_clusters`."""
+        clusters = import_module("lib.clusters")  # by name: other sources do not depend on the code of networks
+        clusters.save_clusters(training, self.dataset, frames, self.stage, self.stage.params.learned_clusters)
 
     def __call__(self, frame: Frame) -> dict[str, float]:
         """Scores under the names of metrics.json, those of the baselines as slic_... and grid_... ."""

@@ -72,6 +72,8 @@ def lift_to_scene(
     Raises:
         ValueError: negative or not finite values, or no value at all.
     """
+    if min(inverse_depth.shape) < 2:
+        raise ValueError(f"regions need 2 rows and 2 columns at least, not {inverse_depth.shape}: surfaces are steps")
     if not np.isfinite(inverse_depth).all() or inverse_depth.min() < 0:
         raise ValueError("inverse depth must be finite and >= 0 (0 = no value): clean it before grouping")
     missing = inverse_depth == 0
@@ -80,7 +82,7 @@ def lift_to_scene(
     if missing.any():
         rows, columns = distance_transform_edt(missing, return_distances=False, return_indices=True)
         inverse_depth = inverse_depth[rows, columns]
-    share = inverse_depth.astype(np.float32) / np.float32(inverse_depth.max())
+    share = (inverse_depth / inverse_depth.max()).astype(np.float32)  # divided first: it may be out of range
     z = 1 / np.maximum(share, np.float32(min_share))
     to_ray = np.linalg.inv(np.asarray(intrinsics, np.float64)) * np.array([[1], [-1], [1]])  # height = -y
     v, u = (np.arange(n, dtype=np.float32) for n in z.shape)

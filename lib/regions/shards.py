@@ -80,7 +80,7 @@ class GroupedFrames:
         text += f", with {self.peak_memory / 1e6:.0f} MB at most in each{there}"
         if not self.seconds_per_frame:
             return text
-        hours = f"{PAPER} frames, as in CPCDR, would take {who} {self.estimate_hours():.1f} h"
+        hours = f"{PAPER} of them, as many as CPCDR has, would take {who} {self.estimate_hours():.1f} h"
         return f"{text}. {self.seconds_per_frame:.3f} s a frame and worker: {hours}"
 
 

@@ -22,8 +22,8 @@ import numpy as np
 from tqdm import tqdm
 
 from .. import ROOT, artifacts, data, params
+from ..clusters import learn_clusters
 from ..data import Frame
-from ..inference import learn_clusters
 from ..parallel import numpy_generator, parallel_map
 from ..params import RegionParams
 from ..params.schemas import REGION_SOURCES

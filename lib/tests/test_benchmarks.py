@@ -74,16 +74,16 @@ def test_agreement_of_partitions():
 
 
 def test_many_frames_in_one_process_and_in_two(views):
-    found = benchmarks.measure_scaling(views, PARAMS, 2)
+    found = benchmarks.measure_scaling(views, PARAMS, 2, repeats=1)
     assert found["efficiency"] == pytest.approx(found["one_process"] / found["several_processes"] / 2)
     assert found["peak_memory"] > 10e6
 
 
 def test_processes_that_disagree_are_no_benchmark(views, monkeypatch):
-    results = iter([[], [(np.ones(3), 1)], [(np.zeros(3), 1)]])
+    results = iter(2 * [[(np.ones(3), 1)], [(np.zeros(3), 1)]])
     monkeypatch.setattr(benchmarks, "parallel_map", lambda *_: next(results))
     with pytest.raises(RuntimeError, match="different regions"):
-        benchmarks.measure_scaling(views[:1], PARAMS, 2)
+        benchmarks.measure_scaling(views[:1], PARAMS, 2, repeats=1)
 
 
 @pytest.mark.parametrize("wrong", [{"trials": 1}, {"height": 16}, {"smoothing": -1.0}, {"repeats": 0}])
