@@ -56,8 +56,9 @@ def open_bar(title: str, unit: str, total: int, done: int = 0, wanted: bool = Tr
     if not wanted:
         yield None
         return
-    look = {"mininterval": 0.5, "file": sys.stderr if seen else _Line()}
-    if not (seen or attended):
+    if seen or attended:
+        look = {"mininterval": 0.5, "file": sys.stderr if seen else _Line()}
+    else:
         look = {"mininterval": EVERY, "miniters": 1, "delay": EVERY, "file": _Log(), "bar_format": LINE}
     with _Bar(desc=title, unit=unit, total=total, initial=done, leave=False, **look) as bar:
         yield bar

@@ -318,7 +318,7 @@ def test_the_report_is_arithmetic():
     assert report.estimate_hours() == pytest.approx(0.4 * 89250 / 2 / 3600)
     assert report.describe() == (
         "40 frames in 10.0 s on 2 workers, busy 90 % of the time, with 300 MB at most in each; 24 maps were there "
-        "already. 0.400 s a frame and worker: 89250 frames, as in CPCDR, would take 2 workers 5.0 h"
+        "already. 0.400 s a frame and worker: 89250 of them, as many as CPCDR has, would take 2 workers 5.0 h"
     )
 
 
