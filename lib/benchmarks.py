@@ -52,7 +52,8 @@ def time_ours(view: Observation, params: RegionParams) -> tuple[np.ndarray, dict
         view.image, params.superpixels, params.compactness, params.smoothing, params.slic_iterations
     )
     clock.lap("superpixels")
-    points = lift_to_scene(view.inverse_depth, view.intrinsics, params.min_inverse_depth, params.units)
+    own = view.intrinsics if params.camera == "own" else grouping.released_intrinsics(*ids.shape)
+    points = lift_to_scene(view.inverse_depth, own, params.min_inverse_depth, params.units)
     clock.lap("points")
     edges = find_edges(ids)
     clock.lap("neighbours")

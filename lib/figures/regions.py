@@ -17,6 +17,7 @@ from . import WIDTH, blend, color_depth, color_regions, image_grid, image_row, n
 WEAK, STRONG = "#e31a1c", "#9ecae1"  # told apart by lightness as well
 DRAWN = 384  # pixels; pictures are enlarged to about this width, so that outlines are thin
 NARROW = 8.0  # inches, of figures that hold photographs: they compress badly
+DENSE = 3000  # superpixels from which a whole frame of outlines or edges is a plain surface
 LIKELY = 0.5  # W from which an edge is drawn as weak: more likely a boundary than not
 SCORES = ("purity", "asa", "boundary_recall", "under_segmentation")
 
@@ -36,7 +37,10 @@ def _find_centers(graph: Graph) -> np.ndarray:
 
 
 def draw_superpixels(image: np.ndarray, inverse_depth: np.ndarray, superpixels: np.ndarray) -> Figure:
-    """Step (a): image and depth under the outlines of the superpixels."""
+    """Step (a): image and depth under the outlines of the superpixels; of very many, the middle part alone."""
+    if superpixels.max() > DENSE:
+        rows, columns = (slice(size // 3, size - size // 3) for size in superpixels.shape)
+        image, inverse_depth, superpixels = (a[rows, columns] for a in (image, inverse_depth, superpixels))
     pictures = [outline(image, superpixels), outline(color_depth(inverse_depth), superpixels, (255, 255, 255))]
     return image_row(pictures, ["(a) superpixels follow colour ...", "... and average depth (bright = near)"], 6.5)
 
@@ -57,7 +61,8 @@ def draw_nodes(graph: Graph) -> Figure:
 def _draw_edges(axes, image: np.ndarray, graph: Graph, weights: np.ndarray) -> None:
     ends = _find_centers(graph)[graph.edges]  # (E, 2, 2)
     show_image(axes, blend(image, np.zeros_like(image), 0.5), "(c) weak edges, W >= 0.5, in red")
-    for chosen, color in ((weights < LIKELY, STRONG), (weights >= LIKELY, WEAK)):
+    weak = weights >= LIKELY
+    for chosen, color in ((~weak & (len(graph.positions) <= DENSE), STRONG), (weak, WEAK)):
         gaps = np.full((chosen.sum(), 1, 2), np.nan)  # one broken line is drawn much faster than many lines
         axes.plot(*np.concatenate([ends[chosen], gaps], axis=1).reshape(-1, 2).T, color=color, lw=0.9)
 

@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +72,12 @@ class FrameCutter:
         labels, instances = dataset.labels(frame), dataset.instances(frame)
         camera = self.grouper.inverse_depth(frame), self.grouper.intrinsics(frame)
         seen = Observation(dataset.image(frame), *camera, labels, instances, clusters)
+        values = self.grouper.stage.params
+
+        @cache
+        def purity_of_slic(count: int) -> float:
+            return purity(cut_slic(seen.image, count, values.compactness, values.smoothing), labels)
+
         for seed in self.seeds:
             values = replace(self.grouper.stage.params, seed=seed, source="depth", learned_from="", count=0)
             depth = self._cut(seen, "depth", values)
@@ -87,9 +94,8 @@ class FrameCutter:
             for name, (ids, seconds) in found.items():
                 row = {"source": name, "seed": seed, "block": dataset.block(frame), "seconds_per_frame": seconds}
                 row |= {"regions_per_frame": int(ids.max())} | scores[name] | measure_sizes(ids)
-                slic = cut_slic(seen.image, int(ids.max()), values.compactness, values.smoothing)
                 row["purity_minus_depth"] = scores[name]["purity"] - scores["depth"]["purity"]
-                row["purity_minus_slic"] = scores[name]["purity"] - purity(slic, labels)
+                row["purity_minus_slic"] = scores[name]["purity"] - purity_of_slic(int(ids.max()))
                 row["tail"], row["logarithms"] = sum_tail(count_sizes(ids), self.smallest)
                 rows.append(row)
         return [row for row in rows if row["source"] in (*self.sources, MERGED, *self.variants)]

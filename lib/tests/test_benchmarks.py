@@ -21,9 +21,10 @@ def views():
 
 
 def test_the_steps_give_the_regions_of_the_whole(views):
-    own = replace(PARAMS, camera="own")
-    regions, seconds = time_ours(views[0], own)
-    assert np.array_equal(regions, benchmarks.group_view(views[0], own))
+    for camera in ("own", "released"):
+        own = replace(PARAMS, camera=camera)
+        regions, seconds = time_ours(views[0], own)
+        assert np.array_equal(regions, benchmarks.group_view(views[0], own))
     assert tuple(seconds) == STEPS
     assert min(seconds.values()) >= 0
     regions, seconds = time_released(views[0], PARAMS)
