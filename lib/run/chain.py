@@ -157,10 +157,15 @@ def run_chain(values: dict[str, Any], first: str, last: str, force: bool = False
             log.error("the notebook up to there: %s", folder / f"{name}.ipynb")
             return FAILED
         log.info("%s done in %.0f s", name, time.monotonic() - started)
-        for what, sentence in artifacts.read_json(folder / name / "manifest.json")["about"].items():
-            if what in RATES:
-                log.info("%s: %s", what, sentence)
+        _log_rates(folder / name / "manifest.json")
     return 0
+
+
+def _log_rates(manifest: Path) -> None:
+    about = artifacts.read_json(manifest)["about"] if manifest.is_file() else {}
+    for what in RATES:
+        if what in about:
+            log.info("%s: %s", what, about[what])
 
 
 def score_table(run: str) -> str:
