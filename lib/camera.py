@@ -4,56 +4,16 @@ Axes: x right, y down, z forward. Pixel (0, 0) is the centre of the top-left pix
 the map beside them. `a_from_b` takes coordinates of frame b to frame a.
 """
 
-import math
-from typing import Any
-
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-UNKNOWN = 70.0  # degrees: assumed where nobody knows the field of view; dashcams and phones lie between 55 and 90
-
-
-def intrinsics_from_field_of_view(degrees: float, height: int, width: int) -> Tensor:
-    """Pinhole matrix of a camera with square pixels that looks through the middle of the image.
-
-    Args:
-        degrees: horizontal field of view, edge to edge.
-    Returns:
-        Intrinsics in pixels of a height x width image. (3, 3) float64
-    """
-    focal = width / 2 / math.tan(math.radians(degrees) / 2)
-    return torch.tensor([[focal, 0, (width - 1) / 2], [0, focal, (height - 1) / 2], [0, 0, 1]], dtype=torch.float64)
-
-
-def field_of_view_of(intrinsics: Any, width: int) -> float:
-    """Horizontal field of view, edge to edge, in degrees, of a camera with these intrinsics. (3, 3)"""
-    return math.degrees(2 * math.atan(width / 2 / float(intrinsics[0, 0])))
+from .intrinsics import make_resize
 
 
 def resize_intrinsics(intrinsics: Tensor, from_size: tuple[int, int], to_size: tuple[int, int]) -> Tensor:
-    """Intrinsics after a resize of the image; the centre moves to (c + 0.5) s - 0.5.
-
-    Args:
-        intrinsics: (..., 3, 3)
-        from_size, to_size: (height, width) in pixels.
-    """
-    sy, sx = to_size[0] / from_size[0], to_size[1] / from_size[1]
-    resize = intrinsics.new_tensor([[sx, 0, 0.5 * sx - 0.5], [0, sy, 0.5 * sy - 0.5], [0, 0, 1]])
-    return resize @ intrinsics
-
-
-def crop_intrinsics(intrinsics: Tensor, top: float, left: float) -> Tensor:
-    """Intrinsics after the first `top` rows and `left` columns are cut off. (..., 3, 3)"""
-    shift = intrinsics.new_tensor([[1, 0, -left], [0, 1, -top], [0, 0, 1]])
-    return shift @ intrinsics
-
-
-def fit_intrinsics(intrinsics: Tensor, window: tuple[slice, slice], size: tuple[int, int]) -> Tensor:
-    """Intrinsics of a stored image after these rows and columns of it are resized to `size` (H, W). (..., 3, 3)"""
-    rows, columns = window
-    cut = crop_intrinsics(intrinsics, rows.start, columns.start)
-    return resize_intrinsics(cut, (rows.stop - rows.start, columns.stop - columns.start), size)
+    """Intrinsics after a resize of the image, see `lib.intrinsics.make_resize`. (..., 3, 3)"""
+    return intrinsics.new_tensor(make_resize(from_size, to_size)) @ intrinsics
 
 
 def pixel_grid(height: int, width: int, like: Tensor) -> Tensor:

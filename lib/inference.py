@@ -12,13 +12,13 @@ import torch
 from torch import Tensor, nn
 
 from .artifacts import Artifact, Stage, load, run_folder
-from .camera import UNKNOWN, fit_intrinsics, intrinsics_from_field_of_view
 from .clustering import assign_prototypes, cluster_vectors
 from .data import Dataset, Frame, find_window, load_reader, resize_image
 from .data.cameras import correct_intrinsics, scale_focal_lengths
 from .data.labels import CITYSCAPES_LABELS, ClassSet
 from .data.video import read_video
 from .depth import load_depth_network, predict_inverse_depth
+from .intrinsics import UNKNOWN, fit_intrinsics, intrinsics_from_field_of_view
 from .networks import embed_images, load_networks
 from .parallel import numpy_generator, parallel_map
 from .params import RegionParams
@@ -65,7 +65,7 @@ class TrainedRun:
         embeddings = embed_images(self.embedder, images).to(self.prototypes.device)
         return self.labels_of[assign_prototypes(embeddings, self.prototypes, size).cpu().numpy()]
 
-    def correct_camera(self, assumed: Tensor, shape: tuple[int, int]) -> Tensor:
+    def correct_camera(self, assumed: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
         """Intrinsics of a whole stored frame of shape (H, W), with the focal length that was learned. (3, 3)
 
         Args:
@@ -73,9 +73,9 @@ class TrainedRun:
         """
         params = self.stages[0].params
         window = find_window(shape, self.size, params.keep_aspect, params.crop_bottom)
-        seen = Frame("", "", "", intrinsics=fit_intrinsics(assumed, window, self.size).numpy(), calibrated=False)
+        seen = Frame("", "", "", intrinsics=fit_intrinsics(assumed, window, self.size), calibrated=False)
         factor = correct_intrinsics(seen, params, self.focal_factor)[0, 0] / seen.intrinsics[0, 0]
-        return torch.from_numpy(scale_focal_lengths(assumed.numpy(), factor))
+        return scale_focal_lengths(assumed, factor)
 
 
 def load_run(run: str, naming: str, clusters: int, device: torch.device) -> TrainedRun:
@@ -192,7 +192,7 @@ def read_views(footage: Footage, params: Any, trained: TrainedRun) -> Iterator[V
             whole = intrinsics_from_field_of_view(footage.field_of_view or UNKNOWN, *shape)
             whole = trained.correct_camera(whole, shape) if corrected else whole
             matrix = fit_intrinsics(whole, window, size)
-        yield View(f"{number:06d}", seconds, resize_image(part, shown), resize_image(part, size), matrix.numpy())
+        yield View(f"{number:06d}", seconds, resize_image(part, shown), resize_image(part, size), matrix)
 
 
 def observe_video(trained: TrainedRun, footage: Footage, params: Any, stage: Stage) -> list[str]:

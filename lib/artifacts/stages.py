@@ -9,11 +9,9 @@ import time
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
-from safetensors.torch import save_file
 
 from .. import ROOT, params
 from .code import hash_code, hash_modules
@@ -28,6 +26,9 @@ from .files import (
     write_inverse_depth,
     write_json,
 )
+
+if TYPE_CHECKING:
+    import torch
 
 OUTPUTS = Path(os.environ.get("RUNS_ROOT") or ROOT / "outputs")  # the tests keep their runs apart from yours
 CODE = (".", ":(exclude)outputs/reference")  # what must be committed for a result to be repeated: records are none
@@ -137,8 +138,10 @@ class Stage:
         with write_aside(self.path(name)) as aside:
             np.savez_compressed(aside, **arrays)
 
-    def save_tensors(self, name: str, tensors: dict[str, torch.Tensor], **about: Any) -> None:
+    def save_tensors(self, name: str, tensors: dict[str, "torch.Tensor"], **about: Any) -> None:
         """Weights as .safetensors without metadata; what they are, as JSON beside it."""
+        from safetensors.torch import save_file  # and torch: processes that save images alone do without
+
         with write_aside(self.path(name)) as aside:
             save_file({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, aside)
         if about:
@@ -226,6 +229,8 @@ def _git_state() -> dict[str, Any]:
 
 
 def _device_name() -> str:
+    import torch
+
     return torch.cuda.get_device_name() if torch.cuda.is_available() else platform.processor() or platform.machine()
 
 

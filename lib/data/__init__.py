@@ -14,10 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from .. import ROOT
-from ..camera import UNKNOWN, fit_intrinsics, intrinsics_from_field_of_view
+from ..intrinsics import UNKNOWN, fit_intrinsics, intrinsics_from_field_of_view
 from ..params import DATASETS
 from .files import (
     find_window,
@@ -116,7 +115,7 @@ class Dataset(ABC):
 
     def fit_intrinsics(self, matrix: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
         """Intrinsics of a stored image of this shape (H, W), at the data set's window and size. (3, 3)"""
-        return fit_intrinsics(torch.from_numpy(np.asarray(matrix, float)), self.window(shape), self.size).numpy()
+        return fit_intrinsics(np.asarray(matrix, float), self.window(shape), self.size)
 
     def assume_intrinsics(self, degrees: float, shape: tuple[int, int]) -> np.ndarray:
         """`fit_intrinsics` of a camera that nobody measured, whose stored images have this shape (H, W). (3, 3)
@@ -124,7 +123,7 @@ class Dataset(ABC):
         Args:
             degrees: horizontal field of view of the whole stored image; 0 = unknown: 70.
         """
-        return self.fit_intrinsics(intrinsics_from_field_of_view(degrees or UNKNOWN, *shape).numpy(), shape)
+        return self.fit_intrinsics(intrinsics_from_field_of_view(degrees or UNKNOWN, *shape), shape)
 
     def reader(self, frame: Frame) -> str:
         """Name of the data set that the frame is read from: of several put together, one of them."""

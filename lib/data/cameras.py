@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from ..camera import UNKNOWN, intrinsics_from_field_of_view
+from ..intrinsics import UNKNOWN, intrinsics_from_field_of_view
 from . import Frame
 
 
@@ -20,7 +20,7 @@ def intrinsics_of(frame: Frame, params: Any) -> np.ndarray:
     matrix = frame.intrinsics
     if matrix is None:
         degrees = params.field_of_view or UNKNOWN
-        matrix = intrinsics_from_field_of_view(degrees, params.height, params.width).numpy()
+        matrix = intrinsics_from_field_of_view(degrees, params.height, params.width)
     if params.learn_intrinsics == "all":
         begin = float(intrinsics_from_field_of_view(UNKNOWN, params.height, params.width)[0, 0])
         return scale_focal_lengths(matrix, begin / matrix[0, 0])

@@ -22,10 +22,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from scipy.spatial.transform import Rotation
 
-from ..camera import crop_intrinsics, resize_intrinsics
+from ..intrinsics import crop_intrinsics, resize_intrinsics
 from . import Dataset, Frame, find_root, find_window, list_images, read_image, resize_image
 from .files import is_there, list_folders, read_table, read_text
 from .layout import invert_pose
@@ -69,8 +68,7 @@ class Drive:
         """From now on use these rows and columns only."""
         self.window = rows, columns = window
         self.shape = (rows.stop - rows.start, columns.stop - columns.start)
-        shift = torch.eye(3, dtype=torch.float64)
-        self.projection = crop_intrinsics(shift, rows.start, columns.start).numpy() @ self.projection
+        self.projection = crop_intrinsics(self.projection, rows.start, columns.start)
 
     @cached_property
     def right_images(self) -> dict[int, Path]:
@@ -112,7 +110,7 @@ class _Kitti(Dataset):
             raise FileNotFoundError(f"no images {self.pattern}/{self.cameras[0]}/* in {root}. {self.help}")
 
     def _make_frames(self, drive: Drive) -> Iterator[Frame]:
-        matrix = resize_intrinsics(torch.from_numpy(drive.projection[:, :3].copy()), drive.shape, self.size).numpy()
+        matrix = resize_intrinsics(drive.projection[:, :3], drive.shape, self.size)
         clip, start, part = "", 0.0, 0
         for number in drive.images:
             time = drive.times[number] if drive.times else number / RATE

@@ -6,7 +6,6 @@ decoding, encoding and waiting for the disk all let other threads run, and nothi
 
 import errno
 import shutil
-import sys
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -22,6 +21,7 @@ from tqdm import tqdm
 
 from ..artifacts import Stage, read_inverse_depth
 from ..data import Dataset, Frame
+from ..parallel import open_bar
 
 Source = Callable[[list[Frame], np.ndarray], np.ndarray]
 """Frames and their images (B, H, W, 3) uint8 -> inverse depth (B, H, W) float32, 0 = no value."""
@@ -105,8 +105,7 @@ def write_inverse_depths(
         source: called in this thread, in the order of `frames`, with at most `batch` of them.
         largest: inverse depth that 65535 stands for, 1 / scene unit; larger values are cut to it. Noted in `stage`.
         workers: threads that read, and as many that write; 0 counts as 1.
-        progress: a bar with images a second and time left, on a terminal or in a notebook that somebody looks at,
-            gone at the end; where a notebook runs by itself there is none.
+        progress: images a second and time left, see `lib.parallel.open_bar`.
     Raises:
         ValueError: two frames of one id, a bad `largest` or `batch`; a map that is not (H, W), negative or not finite.
         ValueError, OSError (FileNotFoundError), RuntimeError: reading, predicting or writing failed; names the frame.
@@ -122,7 +121,8 @@ def write_inverse_depths(
         _load(dataset, frame)
     clock, started = _Clock(), time.perf_counter()
     with ExitStack() as stack:
-        bar = stack.enter_context(_open_bar(progress and bool(left), len(frames), len(frames) - len(left)))
+        found, wanted = len(frames) - len(left), progress and bool(left)
+        bar = stack.enter_context(open_bar("inverse depth", " images", len(frames), found, wanted))
         writing = stack.enter_context(ThreadPoolExecutor(max(workers, 1), "write inverse depth"))
         reading = stack.enter_context(ThreadPoolExecutor(max(workers, 1), "read images"))
         stack.callback(reading.shutdown, cancel_futures=True)  # after an error nobody wants more images
@@ -280,36 +280,3 @@ class _Clock:
             if item is None:
                 return
             yield item
-
-
-class _Bar(tqdm):
-    monitor_interval = 0  # else the first bar starts a thread that never ends
-
-
-class _Line:
-    """A file for a bar: each text takes the place of the one before, below the cell of a notebook."""
-
-    encoding = "utf-8"
-
-    def __init__(self) -> None:
-        from IPython.display import display
-
-        self._handle = display({"text/plain": ""}, raw=True, display_id=True)
-
-    def write(self, text: str) -> None:
-        self._handle.update({"text/plain": text.strip()}, raw=True)
-
-
-@contextmanager
-def _open_bar(wanted: bool, total: int, found: int) -> Iterator[tqdm | None]:
-    """A bar where somebody sees it and no file keeps it: on a terminal, or in a notebook at which somebody sits."""
-    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
-    # papermill, nbconvert and nbval tell the kernel that nobody can be asked; what they show is kept
-    attended = getattr(getattr(shell, "kernel", None), "_allow_stdin", False)
-    seen = sys.stderr is not None and sys.stderr.isatty()
-    if not wanted or not (seen or attended):
-        yield None
-        return
-    look = {"desc": "inverse depth", "unit": " images", "mininterval": 0.5, "file": sys.stderr if seen else _Line()}
-    with _Bar(total=total, initial=found, leave=False, **look) as bar:
-        yield bar

@@ -6,8 +6,8 @@ import numpy as np
 from scipy.optimize import least_squares
 from scipy.spatial.transform import Rotation
 
-from ..camera import field_of_view_of
 from ..data.cameras import scale_focal_lengths
+from ..intrinsics import field_of_view_of
 
 
 def measure_focal_error(

@@ -5,6 +5,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from .. import camera
+from ..intrinsics import make_crop
 
 C1, C2 = 0.01**2, 0.03**2  # of SSIM, for values in 0..1
 
@@ -143,7 +144,7 @@ def search_depth(
     patch = target[:, top : v + 2, left : u + 2]  # all that the error of the pixel looks at
     planes = depths[:, None, None].expand(N, *patch.shape[1:])
     matrices, poses = intrinsics.expand(N, 3, 3), source_from_target.expand(N, 4, 4)
-    cut = camera.crop_intrinsics(matrices, top, left)
+    cut = matrices.new_tensor(make_crop(top, left)) @ matrices
     places, _ = camera.project(camera.transform(camera.unproject(planes, cut), poses), matrices)
     seen = camera.sample(source.expand(N, -1, -1, -1), places)
     error = photometric_error(seen, patch.expand(N, -1, -1, -1), ssim_weight)

@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .. import camera
 from ..data import Dataset, Frame, open_dataset
 from ..data.cameras import intrinsics_of
 from ..data.prepared import FrameImages, gather_images
+from ..intrinsics import field_of_view_of
 from ..parallel import numpy_generator
 
 GRAY = np.full((3, 3), 1 / 3)
@@ -106,7 +106,7 @@ def street_like(params: Any, intrinsics: np.ndarray) -> Any:
     `start_steps` stays above 0: that says that nothing but motion and depth are learned here.
     """
     later = "no" if params.learn_intrinsics == "no" else "unknown"
-    degrees = camera.field_of_view_of(intrinsics, params.width)
+    degrees = field_of_view_of(intrinsics, params.width)
     like = {"dataset": "street", "clips": ("street",), "field_of_view": degrees, "frame_step": 1}
     return replace(params, **like, learn_intrinsics=later, start_steps=max(params.start_steps, 1))
 

@@ -2,20 +2,22 @@
 
 from collections.abc import Sequence
 
+import cv2
 import numpy as np
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from skimage.segmentation import find_boundaries
 
 from ..data.labels import IGNORE
+from ..parallel import numpy_generator
 from ..regions import Graph
 from ..superpixels import average
 from . import WIDTH, blend, color_depth, color_regions, image_grid, image_row, new_figure, show_image
 
 WEAK, STRONG = "#e31a1c", "#9ecae1"  # told apart by lightness as well
-OCCLUSION, SUPPORT = "#ff9e1b", "#00d5ff"
 DRAWN = 384  # pixels; pictures are enlarged to about this width, so that outlines are thin
 NARROW = 8.0  # inches, of figures that hold photographs: they compress badly
+DENSE = 3000  # superpixels from which a whole frame of outlines or edges is a plain surface
 LIKELY = 0.5  # W from which an edge is drawn as weak: more likely a boundary than not
 SCORES = ("purity", "asa", "boundary_recall", "under_segmentation")
 
@@ -35,7 +37,10 @@ def _find_centers(graph: Graph) -> np.ndarray:
 
 
 def draw_superpixels(image: np.ndarray, inverse_depth: np.ndarray, superpixels: np.ndarray) -> Figure:
-    """Step (a): image and depth under the outlines of the superpixels."""
+    """Step (a): image and depth under the outlines of the superpixels; of very many, the middle part alone."""
+    if superpixels.max() > DENSE:
+        rows, columns = (slice(size // 3, size - size // 3) for size in superpixels.shape)
+        image, inverse_depth, superpixels = (a[rows, columns] for a in (image, inverse_depth, superpixels))
     pictures = [outline(image, superpixels), outline(color_depth(inverse_depth), superpixels, (255, 255, 255))]
     return image_row(pictures, ["(a) superpixels follow colour ...", "... and average depth (bright = near)"], 6.5)
 
@@ -53,38 +58,11 @@ def draw_nodes(graph: Graph) -> Figure:
     return figure
 
 
-def draw_boundaries(image: np.ndarray, graph: Graph, occlusion: int, support: int) -> Figure:
-    """Step (b): two edges, in the image and among all superpixels seen from the side.
-
-    Args:
-        occlusion, support: numbers of an edge with a large D_ocln and of one with a large D_sup.
-    """
-    figure = new_figure(NARROW, 2.6)
-    left, right = figure.subplots(1, 2)
-    (z, height), zoom = graph.positions[:, [2, 1]].T, max(1, round(DRAWN / image.shape[1]))
-    picture = image.repeat(zoom, axis=0).repeat(zoom, axis=1)
-    shown = graph.edges[[occlusion, support]]
-    near = z < 1.3 * z[shown].max()
-    dots = right.scatter(z[near], height[near], c=graph.normals[near, 1], s=9, cmap="PuOr", vmin=-1, vmax=1)
-    figure.colorbar(dots, ax=right, label="upward normal")
-    for edge, color, name in ((occlusion, OCCLUSION, "occlusion"), (support, SUPPORT, "support")):
-        ends = graph.edges[edge]
-        inside = np.isin(graph.superpixels, ends).repeat(zoom, axis=0).repeat(zoom, axis=1)
-        picture[inside] = blend(picture, np.array(to_rgb(color)) * 255, 0.75)[inside]
-        right.plot(z[ends], height[ends], "o-", color=color, markeredgecolor="black", label=name)
-        places = [np.argwhere(graph.superpixels == end).mean(axis=0) * zoom + (zoom - 1) / 2 for end in ends]
-        left.plot([x for _, x in places], [y for y, _ in places], "o-", color=color, markeredgecolor="black", ms=5)
-    show_image(left, picture, "(b) two pairs of neighbours")
-    right.set(xlabel="z", ylabel="height")
-    right.set_title("All patches up to there, seen from the side", fontsize=10)
-    right.legend(loc="upper left", fontsize=8)
-    return figure
-
-
 def _draw_edges(axes, image: np.ndarray, graph: Graph, weights: np.ndarray) -> None:
     ends = _find_centers(graph)[graph.edges]  # (E, 2, 2)
     show_image(axes, blend(image, np.zeros_like(image), 0.5), "(c) weak edges, W >= 0.5, in red")
-    for chosen, color in ((weights < LIKELY, STRONG), (weights >= LIKELY, WEAK)):
+    weak = weights >= LIKELY
+    for chosen, color in ((~weak & (len(graph.positions) <= DENSE), STRONG), (weak, WEAK)):
         gaps = np.full((chosen.sum(), 1, 2), np.nan)  # one broken line is drawn much faster than many lines
         axes.plot(*np.concatenate([ends[chosen], gaps], axis=1).reshape(-1, 2).T, color=color, lw=0.9)
 
@@ -112,11 +90,6 @@ def draw_weights(weights: np.ndarray, cut: float, across: np.ndarray | None = No
     return figure
 
 
-def draw_candidates(image: np.ndarray, candidates: Sequence[np.ndarray], names: Sequence[str]) -> Figure:
-    """The same number of regions, cut in different ways."""
-    return image_row([outline(image, ids) for ids in candidates], names, NARROW)
-
-
 def draw_scores(scores: dict[str, float]) -> Figure:
     """Ours beside the baselines, mean over frames."""
     figure = new_figure(WIDTH, 2.6)
@@ -140,3 +113,53 @@ def draw_failures(images: Sequence[np.ndarray], regions: Sequence[np.ndarray], l
         wrong = (counts[:, :IGNORE].argmax(axis=1)[ids] != truth) & (truth != IGNORE)
         rows.append(outline(np.where(wrong[..., None], np.array([227, 26, 28], np.uint8), image // 2 + 80), ids))
     return image_grid([rows[i : i + 3] for i in range(0, len(rows), 3)], ["Red: not its region's class"], NARROW)
+
+
+def enlarge(array: np.ndarray, zoom: int) -> np.ndarray:
+    """Each pixel as zoom x zoom pixels. (H, W, ...) -> (zH, zW, ...)"""
+    return array.repeat(zoom, axis=0).repeat(zoom, axis=1)
+
+
+def color_steadily(regions: np.ndarray, superpixels: np.ndarray, seed: int = 0) -> np.ndarray:
+    """Regions as RGB; each takes the colour of the superpixel in which its first pixel lies.
+
+    So a region that stays keeps its colour when others split or merge and all ids move on.
+
+    Args:
+        regions: ids 1..R. (H, W)
+        superpixels: ids 0..S-1. (H, W)
+    Returns:
+        (H, W, 3) uint8
+    """
+    colors = numpy_generator(seed, 3).integers(60, 256, (int(superpixels.max()) + 1, 3)).astype(np.uint8)
+    ids, first = np.unique(regions, return_index=True)
+    table = np.zeros((int(ids[-1]) + 1, 3), np.uint8)
+    table[ids] = colors[superpixels.ravel()[first]]
+    return table[regions]
+
+
+def find_ends(graph: Graph) -> np.ndarray:
+    """The middles of the two superpixels of each edge, column and row. (E, 2, 2)"""
+    return _find_centers(graph)[graph.edges]
+
+
+def paint_edges(image: np.ndarray, ends: np.ndarray, weights: np.ndarray, zoom: int = 1) -> np.ndarray:
+    """Step (c) as an array: the image darkened, and a red line between the middles of weakly joined neighbours.
+
+    Args:
+        ends: of each edge, as `find_ends` gives them. (E, 2, 2)
+        weights: W of each edge; weak from `LIKELY` on. (E,)
+    Returns:
+        (zH, zW, 3) uint8
+    """
+    picture = enlarge(image // 2, zoom)
+    lines = np.rint(((ends[weights >= LIKELY] + 0.5) * zoom - 0.5) * 16).astype(np.int32)  # 4 bits of a fraction
+    cv2.polylines(picture, lines, False, [int(255 * part) for part in to_rgb(WEAK)], 1, cv2.LINE_AA, shift=4)
+    return picture
+
+
+def paint_regions(colors: np.ndarray, regions: np.ndarray, zoom: int = 1) -> np.ndarray:
+    """Step (d) as an array: white between the regions of a coloured frame. (H, W, 3), (H, W) -> (zH, zW, 3) uint8"""
+    picture, ids = enlarge(colors, zoom), enlarge(regions, zoom)
+    picture[find_boundaries(ids, mode="inner")] = 255
+    return picture

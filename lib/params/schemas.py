@@ -145,12 +145,20 @@ class DepthParams:
             check(name in DATASETS, f"clips: {name!r} is none of {', '.join(DATASETS)}")
 
 
+REGION_SOURCES = ("depth", "slic", "grid", "felzenszwalb", "contours", "truth", "learned")
 REGION_PRESETS = {
-    "full": {"occlusion_weight": 36.0, "support_weight": 2.5, "color_weight": 0.0},  # a comment in the released code
-    "released": {"occlusion_weight": 48.0, "support_weight": 0.0, "color_weight": 0.0},  # its active line
+    "full": {"occlusion_weight": 36.0, "support_weight": 2.5},  # a comment in the released code
+    "released": {  # its active line, and what else it does
+        "occlusion_weight": 48.0,
+        "support_weight": 0.0,
+        "preferred_modules": 10,
+        "camera": "released",
+        "support_height": "mean",
+        "search": "full",
+    },
 }
-RELEASED = {"bias": -4.0, "cut": 0.2, "min_inverse_depth": 0.005}  # shared by both
-"""Constants of the released code, which are made for about 10,000 superpixels an image (facts/cpcdr.md sec. 4)."""
+RELEASED = {"color_weight": 0.0, "bias": -4.0, "cut": 0.2, "min_inverse_depth": 0.005}  # shared by both
+"""Constants of the released code, which are made for about 10,000 superpixels an image (facts/cpcdr.md sec. 4, 5)."""
 
 
 @dataclass(frozen=True)
@@ -159,32 +167,59 @@ class RegionParams:
 
     run: str = "tiny"
     seed: int = 0  # of Infomap
-    workers: int = how(2)  # processes, one frame each
+    workers: int = how(2)  # processes, some frames each
+    scheduler: str = how("")  # address of a Dask cluster, e.g. tcp://10.0.0.1:8786; empty = processes of this machine
     upstream: str = ""  # another run whose 01 is used, for comparisons; empty = this run
     depth: str = "predicted"  # predicted by 01, or truth where the data set has it
+    source: str = "depth"  # regions: depth (the paper's), slic, grid, felzenszwalb, contours, truth, learned
+    count: int = 0  # of slic, grid, felzenszwalb, contours; 0 = as many as depth gives; of learned: at most
+    learned_from: str = ""  # source learned: another run, whose 04 says what looks alike
+    learned_clusters: int = 20  # source learned: into as many its prototypes are merged
+    learned_weight: float = 4.0  # source learned: joins eq. 3 where two neighbours are of different clusters
     superpixels: int = 500  # paper: 10000 at 1024 x 2048
     compactness: float = 10.0  # of SLIC: weight of position against colour (paper: 10)
     smoothing: float = 0.0  # of SLIC: Gaussian sigma in pixels (paper: 1, on images 16 times as wide)
     slic_iterations: int = 10  # scikit-image's default; 3 at 384 x 768 look the same and take half the time
-    preset: str = "none"  # none, full (36, 2.5, -4) or released (48, 0, -4): replaces the six constants marked *
+    preset: str = "none"  # none, full (36, 2.5, -4) or released (48, 0, -4): replaces the constants marked *
     occlusion_weight: float = 9.0  # * w_ocln of eq. 3 (released code: 48 or 36, for smaller superpixels)
     support_weight: float = 320.0  # * w_sup of eq. 3 (released code: 0 or 2.5, heights in units of another sky)
     color_weight: float = 0.1  # * of the colour difference, in CIELAB units; 0 = eq. 3 as printed (released code: 0)
     bias: float = -4.0  # * b of eq. 3 (released code: -4)
     cut: float = 0.04  # * edges below this weight are never a final border (released code: 0.2)
-    trials: int = 1  # Infomap runs per level; the best codelength wins
     min_inverse_depth: float = 0.03  # * share of the largest value; farther is pulled in (released code: 0.005 of 1)
+    camera: str = "own"  # * own = of each frame, or released: the constants of its code, whatever the camera
+    preferred_modules: int = 0  # * that Infomap aims at; 0 = none (released code: 10, and then seeds disagree)
+    support_height: str = "lower"  # * eq. 2 looks at the lower neighbour (paper), or at their mean (released code)
+    units: str = "axes"  # x, height, z each in its own standard deviation (released code), or scene: one unit for all
+    search: str = "fast"  # * Infomap: fast, or full: a third more time for a codelength about 1 % shorter
+    trials: int = 1  # Infomap runs per level; the best codelength wins
     expect: bool = how(True)  # as in 01
 
     def __post_init__(self) -> None:
         check_choice(self, "depth", ("predicted", "truth"))
+        check_choice(self, "source", REGION_SOURCES)
         check_choice(self, "preset", ("none", *REGION_PRESETS))
+        check_choice(self, "camera", ("own", "released"))
+        check_choice(self, "support_height", ("lower", "mean"))
+        check_choice(self, "units", ("axes", "scene"))
+        check_choice(self, "search", ("fast", "full"))
         if self.preset != "none":
             for name, value in (REGION_PRESETS[self.preset] | RELEASED).items():
                 object.__setattr__(self, name, value)
         check_positive(self, "superpixels", "compactness", "slic_iterations", "trials", "min_inverse_depth")
         check_fraction(self, "cut", "min_inverse_depth")
         check(self.smoothing >= 0, f"smoothing must not be negative, not {self.smoothing}")
+        check(self.count >= 0, f"count must not be negative, not {self.count}")
+        check(self.preferred_modules >= 0, f"preferred_modules must not be negative, not {self.preferred_modules}")
+        check(
+            bool(self.learned_from) == (self.source == "learned"),
+            "source = 'learned' and learned_from, the run whose 04 is used, go together",
+        )
+        check(
+            self.learned_from != self.run or not self.run,
+            f"learned_from must be another run than {self.run!r}: its own 04 comes after 02",
+        )
+        check(1 <= self.learned_clusters <= 256, f"learned_clusters must be 1 to 256, not {self.learned_clusters}")
 
 
 @dataclass(frozen=True)
@@ -333,8 +368,37 @@ class VideoParams:
         check(self.clusters >= 2, f"clusters must be at least 2, not {self.clusters}")
 
 
+@dataclass(frozen=True)
+class SpeedParams:
+    """10_speed: how long the steps take on this machine, and what short cuts cost."""
+
+    run: str = "tiny"
+    seed: int = 0
+    workers: int = 2  # processes, beside one
+    height: int = 64  # of generated frames; params/speed has 384 x 768, as the papers
+    width: int = 128
+    superpixels: int = 500
+    smoothing: float = 0.0  # as in 02
+    frames: int = 2  # each of another street
+    repeats: int = 3  # of everything that is timed, in turn; medians are kept
+    trials: int = 10  # of Infomap, beside a single one
+
+    def __post_init__(self) -> None:
+        check_positive(self, "workers", "superpixels", "frames", "repeats")
+        check(self.smoothing >= 0, f"smoothing must not be negative, not {self.smoothing}")
+        check(self.trials >= 2, f"trials must be at least 2, not {self.trials}")
+        check(
+            self.height >= 32 and self.width >= 32, f"frames must be 32 x 32 at least, not {self.height} x {self.width}"
+        )
+
+
 def reader_modules(params: Any) -> set[str]:
-    """The modules that read the data of a run: a change to another reader leaves the run up to date."""
+    """Modules that are loaded by name, as parameters say: a change to another one leaves the run up to date.
+
+    Those that read the data of a run, and for learned regions those that make clusters.
+    """
+    if isinstance(params, RegionParams) and params.source == "learned":
+        return {"lib.clusters"}
     if not hasattr(params, "dataset"):
         return set()
     names = {params.dataset, params.scored_dataset, *(clip.split(":")[0] for clip in params.clips)} - {""}
@@ -348,6 +412,7 @@ SCHEMAS = {
     "03_augmentation": AugmentationParams,
     "04_training": TrainingParams,
     "05_evaluation": EvaluationParams,
+    "10_speed": SpeedParams,
     "11_your_video": VideoParams,
 }
 """Notebook name -> its parameters."""

@@ -1,6 +1,8 @@
-"""Coherent depth regions (CPCDR sec. 3.2), two baselines without depth, and how well regions fit the truth.
+"""Coherent depth regions (CPCDR sec. 3.2), regions from elsewhere, and how well regions fit the truth.
 
-`grouping` one frame, `frames` all of them, `metrics` scores and baselines.
+`grouping` the regions of one frame; `sources` one door to them and to those of other origin (`contours`, `learned`);
+`frames` a frame of a data set, read, grouped, saved and scored; `shards` all frames on many processes; `metrics` scores
+and baselines; `literal` the released procedure as it was written, to compare with.
 """
 
 from .frames import FrameGrouper, average_rows, read_inverse_depth_of
@@ -14,17 +16,24 @@ from .grouping import (
     lift_to_scene,
     weigh_edges,
 )
+from .learned import vote_clusters
 from .metrics import cut_grid, cut_slic, find_true_segments, purity, score_regions
+from .shards import group_frames
+from .sources import Observation, cut_every_source, cut_regions
 
 __all__ = [
     "FrameGrouper",
     "Graph",
+    "Observation",
     "average_rows",
     "build_graph",
+    "cut_every_source",
     "cut_grid",
+    "cut_regions",
     "cut_slic",
     "find_communities",
     "find_true_segments",
+    "group_frames",
     "group_graph",
     "group_nodes",
     "group_regions",
@@ -32,5 +41,6 @@ __all__ = [
     "purity",
     "read_inverse_depth_of",
     "score_regions",
+    "vote_clusters",
     "weigh_edges",
 ]

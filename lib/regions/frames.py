@@ -1,16 +1,19 @@
 """Every frame of a data set through the grouping, one process each, saved as it is made."""
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from importlib import import_module
 
 import numpy as np
 
 from ..artifacts import Artifact, Stage, read_inverse_depth
-from ..camera import UNKNOWN, intrinsics_from_field_of_view
 from ..data import Dataset, Frame, read_map
 from ..data.cameras import correct_intrinsics, intrinsics_of
-from .grouping import Graph, build_graph, group_regions
+from ..intrinsics import UNKNOWN, intrinsics_from_field_of_view
+from .grouping import Graph, build_graph
 from .metrics import cut_grid, cut_slic, score_regions
+from .sources import Observation, cut_regions
 
 FARTHEST = 1e6  # metres; stands for the sky's infinite depth, so that its inverse is small but not "no value"
 
@@ -50,8 +53,7 @@ class FrameGrouper:
         """
         params, degrees = self.depth.params, self.depth.about.get("field_of_view")
         if frame.intrinsics is None:
-            matrix = intrinsics_from_field_of_view(degrees or params.field_of_view or UNKNOWN, *self.dataset.size)
-            return matrix.numpy()
+            return intrinsics_from_field_of_view(degrees or params.field_of_view or UNKNOWN, *self.dataset.size)
         if self.dataset.reader(frame) not in {clip.partition(":")[0] for clip in params.clips}:
             return correct_intrinsics(frame, replace(params, learn_intrinsics="no"))
         factor = self.depth.about.get("focal_factor", 1.0)
@@ -71,6 +73,24 @@ class FrameGrouper:
             self.dataset.image(frame), self.inverse_depth(frame), self.intrinsics(frame), self.stage.params
         )
 
+    def observe(self, frame: Frame, image: np.ndarray) -> Observation:
+        """What the source of `params` looks at, beside the image (H, W, 3) itself.
+
+        Clusters are those that `save_clusters` left in this stage.
+        """
+        source, labels, instances, clusters = self.stage.params.source, None, None, None
+        if source == "truth" and frame.labelled:
+            labels, instances = self.dataset.labels(frame), self.dataset.instances(frame)
+        if source == "learned":
+            clusters = read_map(self.stage.path(f"clusters/{frame.id}.png"))
+        depth = self.inverse_depth(frame), self.intrinsics(frame)
+        return Observation(image, *depth, labels, instances, clusters)
+
+    def save_clusters(self, training: Artifact, frames: Sequence[Frame]) -> None:
+        """What a finished 04 finds alike in frames, for source = learned; see `lib.clusters.save_clusters`."""
+        clusters = import_module("lib.clusters")  # by name: other sources do not depend on the code of networks
+        clusters.save_clusters(training, self.dataset, frames, self.stage, self.stage.params.learned_clusters)
+
     def __call__(self, frame: Frame) -> dict[str, float]:
         """Scores under the names of metrics.json, those of the baselines as slic_... and grid_... ."""
         params, name = self.stage.params, f"regions/{frame.id}.png"
@@ -79,9 +99,9 @@ class FrameGrouper:
         if self.stage.has(name):
             regions = read_map(self.stage.path(name))
         else:
-            inverse_depth = self.inverse_depth(frame)
+            seen = self.observe(frame, image)
             started = time.perf_counter()
-            regions = group_regions(image, inverse_depth, self.intrinsics(frame), params)
+            regions = cut_regions(seen, params)
             row["seconds_per_frame"] = time.perf_counter() - started
             self.stage.save_image(name, regions)
         row["regions_per_frame"] = int(regions.max())

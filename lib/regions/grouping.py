@@ -10,18 +10,16 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-import torch
 from infomap import Infomap
 from scipy.ndimage import distance_transform_edt
 from scipy.special import expit
 
-from ..camera import unproject
 from ..params import RegionParams
 from ..superpixels import average, find_edges, segment_superpixels
 
 SMALLEST_WEIGHT = 1e-9  # keeps 1 / W finite where a user's bias drives the sigmoid to 0
 INFOMAP = "--two-level --silent --flow-model undirected --teleportation-probability 0"
-SEARCH = "--tune-iteration-limit 1"  # a third of the time for a codelength 1 % longer (facts sheet performance sec. 1)
+FAST = "--tune-iteration-limit 1"  # a quarter of the time for a codelength 1 % longer (facts sheet performance sec. 1)
 
 
 @dataclass(frozen=True)
@@ -44,24 +42,38 @@ class Graph:
     contrast: np.ndarray
 
 
-def lift_to_scene(inverse_depth: np.ndarray, intrinsics: np.ndarray, min_share: float) -> np.ndarray:
+def released_intrinsics(height: int, width: int) -> np.ndarray:
+    """The camera that the released code assumes for every image: KITTI's, in shares of the image size. (3, 3)
+
+    Its rows count from the bottom, from 0, so its centre lies half a pixel above the middle in our coordinates.
+    Source: facts sheet cpcdr sec. 2.
+    """
+    return np.array([[0.58 * width, 0, 0.5 * width], [0, 1.92 * height, 0.5 * height - 1], [0, 0, 1]])
+
+
+def lift_to_scene(
+    inverse_depth: np.ndarray, intrinsics: np.ndarray, min_share: float, units: str = "axes"
+) -> np.ndarray:
     """The 3D point that each pixel sees, in the image's own units.
 
-    Depth from video has no absolute scale, so x, height and z are each divided by their standard deviation over the
-    image (their mean stays, height 0 is the camera). That fixes the units of eqs. 1 and 2: multiplying all depths by
-    a constant changes nothing. It also stretches the three axes differently, as in the released code; there the
-    intrinsics are constants, here those of the camera. An axis without spread (a wall of constant depth) is divided
-    by its mean magnitude instead.
+    Depth from video has no absolute scale, so lengths are measured in units taken from the image itself, and
+    multiplying all depths by a constant changes nothing. Height 0 is the camera.
 
     Args:
         inverse_depth: 1 / scene units; 0 = no value, taken from the nearest pixel that has one. (H, W)
         intrinsics: pinhole matrix in pixels of this map. (3, 3)
         min_share: farther than 1 / (min_share * largest inverse depth) is pulled in: sky has no distance.
+        units: "axes": x, height and z each in its own standard deviation over the image, as in the released code,
+            which stretches the axes differently and depends on how much sky there is; an axis without spread (a wall
+            of constant depth) in its mean magnitude. "scene": all three in the median z of what is not pulled in, so
+            shapes keep their proportions.
     Returns:
         x right, height up, z forward. (H, W, 3) float32
     Raises:
         ValueError: negative or not finite values, or no value at all.
     """
+    if min(inverse_depth.shape) < 2:
+        raise ValueError(f"regions need 2 rows and 2 columns at least, not {inverse_depth.shape}: surfaces are steps")
     if not np.isfinite(inverse_depth).all() or inverse_depth.min() < 0:
         raise ValueError("inverse depth must be finite and >= 0 (0 = no value): clean it before grouping")
     missing = inverse_depth == 0
@@ -70,13 +82,18 @@ def lift_to_scene(inverse_depth: np.ndarray, intrinsics: np.ndarray, min_share: 
     if missing.any():
         rows, columns = distance_transform_edt(missing, return_distances=False, return_indices=True)
         inverse_depth = inverse_depth[rows, columns]
-    share = torch.from_numpy(inverse_depth.astype(np.float32) / np.float32(inverse_depth.max()))
-    depth = 1 / share.clamp(min=min_share)
-    points = unproject(depth[None], torch.as_tensor(intrinsics, dtype=torch.float32)[None])[0]
-    points[..., 1] *= -1
-    spread, size = points.std((0, 1), correction=0), points.abs().mean((0, 1))
-    units = torch.where(spread > 1e-6 * size, spread, size)
-    return (points / torch.where(units > 0, units, 1)).numpy()
+    share = (inverse_depth / inverse_depth.max()).astype(np.float32)  # divided first: it may be out of range
+    z = 1 / np.maximum(share, np.float32(min_share))
+    to_ray = np.linalg.inv(np.asarray(intrinsics, np.float64)) * np.array([[1], [-1], [1]])  # height = -y
+    v, u = (np.arange(n, dtype=np.float32) for n in z.shape)
+    rays = [np.float32(r[0]) * u + (np.float32(r[1]) * v + np.float32(r[2]))[:, None] for r in to_ray]
+    points = np.stack([ray * z for ray in rays], axis=-1)
+    if units == "scene":
+        near = z[share > min_share]
+        return points / np.float32(np.median(near if near.size else z))
+    spread, size = (f(points, axis=(0, 1), dtype=np.float64) for f in (np.std, lambda p, **o: np.mean(np.abs(p), **o)))
+    unit = np.where(spread > 1e-6 * size, spread, size)
+    return points / np.where(unit > 0, unit, 1).astype(np.float32)
 
 
 def measure_superpixels(points: np.ndarray, superpixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -105,15 +122,21 @@ def measure_occlusion(positions: np.ndarray, edges: np.ndarray) -> np.ndarray:
     return np.linalg.norm(a - b, axis=1) / (a[:, 2] + b[:, 2])
 
 
-def measure_support(positions: np.ndarray, normals: np.ndarray, edges: np.ndarray) -> np.ndarray:
+def measure_support(
+    positions: np.ndarray, normals: np.ndarray, edges: np.ndarray, height_of: str = "lower"
+) -> np.ndarray:
     """D_sup, eq. 2: something upright stands on something level that lies low. (E,), >= 0
 
-    S1 is the lower of the two. Only where S1 is below the camera; grows with its depth below it.
+    S1 is the lower of the two. Only where it is below the camera; grows with its depth below it.
+
+    Args:
+        height_of: whose height that is: the "lower" one's, as in the paper, or the "mean" of both, as in the release.
     """
     lower_first = positions[edges[:, 0], 1] <= positions[edges[:, 1], 1]
     low = np.where(lower_first, edges[:, 0], edges[:, 1])
     high = np.where(lower_first, edges[:, 1], edges[:, 0])
-    level, height = normals[low, 1], positions[low, 1]
+    level = normals[low, 1]
+    height = positions[low, 1] if height_of == "lower" else positions[edges, 1].mean(axis=1)
     return np.maximum(level, 0) * np.maximum(level - normals[high, 1], 0) * np.minimum(height, 0) ** 2
 
 
@@ -124,41 +147,70 @@ def measure_contrast(image: np.ndarray, superpixels: np.ndarray, edges: np.ndarr
     return np.linalg.norm(colors[edges[:, 0]] - colors[edges[:, 1]], axis=1)
 
 
-def weigh_edges(graph: Graph, params: RegionParams) -> np.ndarray:
+def weigh_edges(graph: Graph, params: RegionParams, extra: np.ndarray | float = 0.0) -> np.ndarray:
     """W, eq. 3: how likely an edge crosses a boundary, 0..1; large = weak connection. (E,)
 
     `color_weight` adds a term that the paper lacks; the released code has it, switched off, and times the height
     above the camera. It makes up for contours that a small depth network does not draw; 0 gives eq. 3 as printed.
+
+    Args:
+        extra: joins the sum, for what other sources know about the edges. (E,)
     """
     distance = params.occlusion_weight * graph.occlusion + params.support_weight * graph.support
-    return expit(distance + params.color_weight * graph.contrast + params.bias)
+    return expit(distance + params.color_weight * graph.contrast + extra + params.bias)
 
 
-def find_communities(edges: np.ndarray, weights: np.ndarray, count: int, trials: int = 1, seed: int = 0) -> np.ndarray:
-    """Infomap with two levels on the undirected graph whose links weigh 1 / W; no preferred number of modules.
+def find_communities(
+    edges: np.ndarray, weights: np.ndarray, count: int, trials: int = 1, seed: int = 0, options: str = FAST
+) -> np.ndarray:
+    """Infomap with two levels on the undirected graph whose links weigh 1 / W.
 
     Args:
         edges: (E, 2), ids 0..count-1; a node without edges is a module of its own.
         weights: W of eq. 3. (E,)
         trials: runs, of which the shortest codelength wins.
+        options: of Infomap, as `search_options` gives them.
     Returns:
         Module of each node, ids consecutive from 0. (count,) int64
     """
     if len(edges) == 0:
         return np.arange(count)
-    network = Infomap(f"{INFOMAP} {SEARCH} --seed {seed + 1} --num-trials {trials}")  # Infomap's seeds begin at 1
-    alone = np.bincount(edges.ravel(), minlength=count) == 0
-    network.add_nodes(np.flatnonzero(alone).tolist())
-    network.add_links(np.column_stack([edges, 1 / np.maximum(weights, SMALLEST_WEIGHT)]))
-    network.run()
+    network = _run_infomap(edges, weights, count, trials, seed, options)
     with warnings.catch_warnings():  # `run().modules()` collects more than the modules and takes four times as long
         warnings.simplefilter("ignore")
         modules = network.get_modules()
     return np.unique([modules[node] for node in range(count)], return_inverse=True)[1]
 
 
+def measure_codelength(
+    edges: np.ndarray, weights: np.ndarray, count: int, options: str = FAST, trials: int = 1, seed: int = 0
+) -> float:
+    """Bits that a step of the random walker takes, told by the modules that `find_communities` finds; small is good.
+
+    What a faster search costs. Arguments as there; at least one edge.
+    """
+    return _run_infomap(edges, weights, count, trials, seed, options).codelength
+
+
+def _run_infomap(edges: np.ndarray, weights: np.ndarray, count: int, trials: int, seed: int, options: str) -> Infomap:
+    with warnings.catch_warnings():  # that an option will go in the next version, which we do not admit
+        warnings.simplefilter("ignore", DeprecationWarning)
+        network = Infomap(f"{INFOMAP} {options} --seed {seed + 1} --num-trials {trials}")  # its seeds begin at 1
+    alone = np.bincount(edges.ravel(), minlength=count) == 0
+    network.add_nodes(np.flatnonzero(alone).tolist())
+    network.add_links(np.column_stack([edges, 1 / np.maximum(weights, SMALLEST_WEIGHT)]))
+    network.run()
+    return network
+
+
+def search_options(params: RegionParams) -> str:
+    """How hard Infomap looks, and whether it is told how many modules to aim at."""
+    preferred = f" --preferred-number-of-modules {params.preferred_modules}" if params.preferred_modules else ""
+    return (FAST if params.search == "fast" else "") + preferred
+
+
 def group_nodes(
-    edges: np.ndarray, weights: np.ndarray, count: int, cut: float, trials: int = 1, seed: int = 0
+    edges: np.ndarray, weights: np.ndarray, count: int, cut: float, trials: int = 1, seed: int = 0, options: str = FAST
 ) -> np.ndarray:
     """Communities of communities, until only edges of at least `cut` lie between them.
 
@@ -178,7 +230,7 @@ def group_nodes(
     regions = np.zeros(count, np.int64)
     found, members, node = 0, np.arange(count), np.arange(count)  # members: superpixels still open; node: theirs
     while True:
-        modules = find_communities(edges, weights, count, trials, seed)
+        modules = find_communities(edges, weights, count, trials, seed, options)
         ends = modules[edges]
         crossing = ends[:, 0] != ends[:, 1]
         ends, weights = np.sort(ends[crossing], axis=1), weights[crossing]
@@ -207,20 +259,28 @@ def build_graph(image: np.ndarray, inverse_depth: np.ndarray, intrinsics: np.nda
     """Everything about a frame that the grouping looks at; arguments and errors as `group_regions`."""
     if inverse_depth.shape != image.shape[:2]:
         raise ValueError(f"image {image.shape[:2]} and inverse depth {inverse_depth.shape} differ in size")
-    points = lift_to_scene(inverse_depth, intrinsics, params.min_inverse_depth)
+    if params.camera == "released":
+        intrinsics = released_intrinsics(*inverse_depth.shape)
+    points = lift_to_scene(inverse_depth, intrinsics, params.min_inverse_depth, params.units)
     superpixels = segment_superpixels(
         image, params.superpixels, params.compactness, params.smoothing, params.slic_iterations
     )
     positions, normals = measure_superpixels(points, superpixels)
     edges = find_edges(superpixels)
-    distances = measure_occlusion(positions, edges), measure_support(positions, normals, edges)
+    support = measure_support(positions, normals, edges, params.support_height)
+    distances = measure_occlusion(positions, edges), support
     return Graph(superpixels, positions, normals, edges, *distances, measure_contrast(image, superpixels, edges))
 
 
-def group_graph(graph: Graph, params: RegionParams) -> np.ndarray:
-    """Weigh the edges, find the regions, paint them. Ids 1..R without gaps. (H, W) uint16"""
-    weights = weigh_edges(graph, params)
-    regions = group_nodes(graph.edges, weights, len(graph.positions), params.cut, params.trials, params.seed) + 1
+def group_graph(graph: Graph, params: RegionParams, extra: np.ndarray | float = 0.0) -> np.ndarray:
+    """Weigh the edges (`extra` as in `weigh_edges`), find the regions, paint them. Ids 1..R without gaps. (H, W) uint16
+
+    Raises:
+        ValueError: more than 65535 regions.
+    """
+    weights, options = weigh_edges(graph, params, extra), search_options(params)
+    nodes = len(graph.positions)
+    regions = group_nodes(graph.edges, weights, nodes, params.cut, params.trials, params.seed, options) + 1
     if regions.max() > np.iinfo(np.uint16).max:
         raise ValueError(f"{regions.max()} regions do not fit into 16 bits: use fewer superpixels or a larger cut")
     return regions.astype(np.uint16)[graph.superpixels]

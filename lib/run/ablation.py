@@ -26,7 +26,7 @@ from .trials import time_steps, train_and_score
 SHOWN = ("abs_rel", "delta1", "abs_rel_moving")
 
 
-def parse_changes(word: str) -> dict[str, Any]:
+def parse_changes(word: str, schema: type = params.DepthParams) -> dict[str, Any]:
     """From "train_clips=32,frames_per_clip=9" to {"train_clips": 32, "frames_per_clip": 9}; values are read as YAML.
 
     Raises:
@@ -39,7 +39,7 @@ def parse_changes(word: str) -> dict[str, Any]:
         raise wanted from None
     if not texts or "" in texts.values():
         raise wanted
-    text = {name for name in texts if params.is_text(params.DepthParams, name)}  # "no" is a word there
+    text = {name for name in texts if params.is_text(schema, name)}  # "no" is a word there
     return {n: v if n in text or isinstance(v, list) else yaml.safe_load(v) for n, v in texts.items()}
 
 

@@ -17,6 +17,7 @@ from .. import ROOT, artifacts, params
 from ..artifacts import ArtifactError
 
 log = logging.getLogger("lib.run")
+RATES = ("prediction", "grouping")  # what stages note about how fast they were; for the log, not for a notebook
 FAILED, BAD_PARAMETER, BUSY = 1, 2, 3  # exit codes
 QUIET_KERNEL = ["--IPKernelApp.log_level=40"]  # a kernel's warnings speak of transport, not of our work
 
@@ -156,7 +157,15 @@ def run_chain(values: dict[str, Any], first: str, last: str, force: bool = False
             log.error("the notebook up to there: %s", folder / f"{name}.ipynb")
             return FAILED
         log.info("%s done in %.0f s", name, time.monotonic() - started)
+        _log_rates(folder / name / "manifest.json")
     return 0
+
+
+def _log_rates(manifest: Path) -> None:
+    about = artifacts.read_json(manifest)["about"] if manifest.is_file() else {}
+    for what in RATES:
+        if what in about:
+            log.info("%s: %s", what, about[what])
 
 
 def score_table(run: str) -> str:

@@ -25,7 +25,8 @@ The same machine repeats a run to the last digit. Elsewhere rounding differs, an
 with another seed. Three seeds of 04 lay 0.041 apart in one-to-one mIoU, 0.005 in greedy, 0.06 in accuracy; single
 classes up to 0.25, since each hangs on one cluster: a class outside its tolerance alone is no alarm.
 """
-MACHINE = ("seconds", "images_per_second")  # say how fast a machine is: shown, never compared
+MACHINE = ("seconds", "images_per_second", "times_as_fast", "efficiency", "memory", "core_hours")
+"""What says how fast a machine is: shown, never compared. By parts of a name."""
 
 
 def _tolerance(name: str, value: float) -> float:

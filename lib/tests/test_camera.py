@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
-from lib import camera
+from lib import camera, intrinsics
 from lib.parallel import torch_generator
 
 TINY = dict(rtol=0, atol=1e-9)
@@ -19,9 +19,16 @@ def rng():
     return torch_generator(0, 1)
 
 
+def assume(degrees, height, width):
+    return torch.from_numpy(intrinsics.intrinsics_from_field_of_view(degrees, height, width))
+
+
+def crop(K, top, left):
+    return torch.from_numpy(intrinsics.crop_intrinsics(K.numpy(), top, left))
+
+
 def make_intrinsics(height=12, width=20, batch=2):
-    one = camera.intrinsics_from_field_of_view(70.0, height, width)
-    return one.repeat(batch, 1, 1)
+    return assume(70.0, height, width).repeat(batch, 1, 1)
 
 
 def draw_depth(rng, height=12, width=20, batch=2):
@@ -34,8 +41,8 @@ def draw_pose(rng, batch=2, size=0.7):
 
 
 def test_projecting_back_gives_the_pixel_grid(rng):
-    depth, intrinsics = draw_depth(rng), make_intrinsics()
-    pixels, z = camera.project(camera.unproject(depth, intrinsics), intrinsics)
+    depth, K = draw_depth(rng), make_intrinsics()
+    pixels, z = camera.project(camera.unproject(depth, K), K)
     grid = camera.pixel_grid(12, 20, like=depth)
     torch.testing.assert_close(pixels, grid[..., :2].expand(2, -1, -1, -1), **TINY)
     torch.testing.assert_close(z, depth, **TINY)
@@ -63,9 +70,9 @@ def test_the_round_trip_holds_for_any_pinhole(degrees, u, v, stretch, unit, seed
 
 
 def test_unproject_is_linear_in_depth_and_keeps_z(rng):
-    depth, intrinsics = draw_depth(rng), make_intrinsics()
-    points = camera.unproject(depth, intrinsics)
-    torch.testing.assert_close(camera.unproject(3 * depth, intrinsics), 3 * points, **TINY)
+    depth, K = draw_depth(rng), make_intrinsics()
+    points = camera.unproject(depth, K)
+    torch.testing.assert_close(camera.unproject(3 * depth, K), 3 * points, **TINY)
     torch.testing.assert_close(points[..., 2], depth, **TINY)
 
 
@@ -78,16 +85,16 @@ def test_axes_point_right_and_down():
 
 def test_a_plane_stays_a_plane(rng):
     """Depth of the plane n . X = 5 seen along each ray is 5 / (n . ray)."""
-    intrinsics = make_intrinsics(batch=1)
+    K = make_intrinsics(batch=1)
     normal = torch.tensor([0.1, 0.6, 0.9], dtype=torch.float64)
-    rays = camera.pixel_grid(12, 20, like=intrinsics) @ torch.linalg.inv(intrinsics[0]).T
-    points = camera.unproject((5 / (rays @ normal))[None], intrinsics)
+    rays = camera.pixel_grid(12, 20, like=K) @ torch.linalg.inv(K[0]).T
+    points = camera.unproject((5 / (rays @ normal))[None], K)
     torch.testing.assert_close(points[0] @ normal, torch.full((12, 20), 5.0, dtype=torch.float64), **TINY)
 
 
 def test_a_plane_moves_by_its_homography(rng):
     """Points with n . X = d move by K' (R + t n' / d) K^-1 (Hartley and Zisserman 2004, sec. 13.1)."""
-    K, other = make_intrinsics(batch=1), camera.intrinsics_from_field_of_view(50.0, 12, 20)[None]
+    K, other = make_intrinsics(batch=1), assume(50.0, 12, 20)[None]
     for _ in range(5):
         pose = draw_pose(rng, batch=1, size=0.1)
         normal, distance = torch.tensor([0.1, 0.6, 0.9], dtype=torch.float64), 5.0
@@ -118,7 +125,7 @@ def test_depth_without_value_is_refused(bad):
 
 
 def test_field_of_view_is_reached_at_the_edges():
-    K = camera.intrinsics_from_field_of_view(80.0, 64, 128)
+    K = assume(80.0, 64, 128)
     left = torch.linalg.inv(K) @ torch.tensor([-0.5, 31.5, 1], dtype=torch.float64)  # outer edge of the first pixel
     assert math.degrees(math.atan(-left[0])) == pytest.approx(40.0)
     assert K[0, 0] == K[1, 1]
@@ -216,7 +223,7 @@ def paint_rays(K, height, width):
 @pytest.mark.parametrize("size", [(6, 10), (24, 40), (9, 31), (5, 40)])
 def test_a_resized_image_sees_the_rays_of_resized_intrinsics(size):
     """Half-pixel centres, by any factor: the usual resize of a picture of rays is the picture of the resized camera."""
-    K = camera.intrinsics_from_field_of_view(70.0, 12, 20)
+    K = assume(70.0, 12, 20)
     K[0, 2], K[1, 2] = 7.3, 6.1
     resized = camera.resize_intrinsics(K, (12, 20), size)
     image = F.interpolate(paint_rays(K, 12, 20), size=size, mode="bilinear", align_corners=False)
@@ -230,13 +237,11 @@ def test_a_resized_image_sees_the_rays_of_resized_intrinsics(size):
 
 
 def test_a_cropped_image_sees_the_rays_of_cropped_intrinsics():
-    K = camera.intrinsics_from_field_of_view(70.0, 12, 20)
-    cropped = camera.crop_intrinsics(K, top=2, left=5)
+    K = assume(70.0, 12, 20)
+    cropped = crop(K, top=2, left=5)
     torch.testing.assert_close(paint_rays(K, 12, 20)[..., 2:, 5:], paint_rays(cropped, 10, 15), **TINY)
-    both = camera.resize_intrinsics(camera.crop_intrinsics(K, 2, 4), (10, 16), (5, 8))
-    torch.testing.assert_close(
-        both, camera.crop_intrinsics(camera.resize_intrinsics(K, (12, 20), (6, 10)), 1, 2), **TINY
-    )
+    both = camera.resize_intrinsics(crop(K, 2, 4), (10, 16), (5, 8))
+    torch.testing.assert_close(both, crop(camera.resize_intrinsics(K, (12, 20), (6, 10)), 1, 2), **TINY)
 
 
 def test_a_mirrored_image_has_its_principal_point_on_the_other_side(rng):
@@ -257,7 +262,7 @@ def test_a_mirrored_image_has_its_principal_point_on_the_other_side(rng):
 def test_cropped_intrinsics_shift_the_pixels(rng):
     K = make_intrinsics(batch=1)
     points = camera.unproject(draw_depth(rng, batch=1), K)
-    pixels, _ = camera.project(points, camera.crop_intrinsics(K, top=2, left=5))
+    pixels, _ = camera.project(points, crop(K, top=2, left=5))
     grid = camera.pixel_grid(12, 20, like=K)[..., :2]
     torch.testing.assert_close(pixels[0], grid - torch.tensor([5.0, 2.0], dtype=torch.float64), **TINY)
 

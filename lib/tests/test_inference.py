@@ -9,12 +9,12 @@ import pytest
 import torch
 
 from lib import artifacts, inference
-from lib.camera import intrinsics_from_field_of_view
 from lib.data import find_window, load_reader
 from lib.data.cameras import correct_intrinsics
 from lib.data.labels import CITYSCAPES_7, COCO_27, STREET
 from lib.depth import build_networks
 from lib.figures.video import VideoFile
+from lib.intrinsics import intrinsics_from_field_of_view
 from lib.networks import Embedder, save_networks
 from lib.params import AugmentationParams, DepthParams, RegionParams, TrainingParams, VideoParams
 

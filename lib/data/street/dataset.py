@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ...camera import intrinsics_from_field_of_view
+from ...intrinsics import intrinsics_from_field_of_view
 from ...parallel import parallel_map
 from .. import CACHE, Dataset, Frame
 from ..labels import STREET
@@ -34,7 +34,7 @@ class Street(Dataset):
         scored = params.scored_frames_per_clip
         self._length = {"train": params.frames_per_clip, "val": scored, "test": scored}
         self._count = {"train": params.train_clips, "val": params.val_clips, "test": params.test_clips}
-        matrix = intrinsics_from_field_of_view(params.field_of_view, *self.size).numpy()
+        matrix = intrinsics_from_field_of_view(params.field_of_view, *self.size)
         self._frames = [
             Frame(f"{split}_{clip:02d}/{t:04d}", f"{split}_{clip:02d}", split, t / RATE, matrix, labelled=True)
             for split, count in self._count.items()

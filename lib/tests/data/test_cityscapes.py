@@ -4,13 +4,12 @@ import shutil
 
 import numpy as np
 import pytest
-import torch
 
-from lib.camera import crop_intrinsics, resize_intrinsics
 from lib.data import find_window, read_map
 from lib.data.cityscapes import HELP, TYPICAL_CAMERA, Cityscapes
 from lib.data.labels import CITYSCAPES_7, CITYSCAPES_27
 from lib.data.prepared import Prepared, need_video
+from lib.intrinsics import crop_intrinsics, resize_intrinsics
 
 from . import fixtures
 from .fixtures import SIZE, params, write_image
@@ -119,7 +118,7 @@ def test_calibrations_follow_resize_and_crop(written, size, more):
     data = read(written, size=size, **more)
     rows, columns = find_window(SIZE, size, data.keep_aspect, data.crop_bottom)
     for frame in data.frames():  # one file serves all frames of a snippet
-        matrix = torch.from_numpy(written[1][frame.id].intrinsics)
+        matrix = written[1][frame.id].intrinsics
         cut = crop_intrinsics(matrix, rows.start, columns.start)
         expected = resize_intrinsics(cut, (rows.stop - rows.start, columns.stop - columns.start), size)
         np.testing.assert_allclose(frame.intrinsics, expected, atol=1e-9)

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lib.camera import intrinsics_from_field_of_view, resize_intrinsics
 from lib.data import open_dataset, read_image, read_size
 from lib.data.files import resize_image, resize_map
 from lib.data.images import ImageFolder
+from lib.intrinsics import intrinsics_from_field_of_view, resize_intrinsics
 
 from .fixtures import SIZE, params, write_image
 from .layouts import MAP_STEP, shoot, write_images

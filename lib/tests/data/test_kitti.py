@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from lib.camera import project, resize_intrinsics
+from lib.camera import project
 from lib.data import find_window, open_dataset
 from lib.data.kitti import KittiOdometry, KittiRaw, rasterize_depth
+from lib.intrinsics import resize_intrinsics
 
 from . import fixtures
 from .fixtures import SIZE, clip, params, write_kitti_odometry, write_kitti_raw
@@ -51,7 +52,7 @@ def test_images_intrinsics_times_and_splits(root):
     np.testing.assert_allclose(frame.intrinsics, clip().intrinsics, rtol=1e-9)
     assert data.labels(frame) is None
     small = KittiRaw(params(root, size=(32, 32)))
-    expected = resize_intrinsics(torch.from_numpy(clip().intrinsics), SIZE, (32, 32))
+    expected = resize_intrinsics(clip().intrinsics, SIZE, (32, 32))
     np.testing.assert_allclose(small.frames()[0].intrinsics, expected, rtol=1e-9)
     assert small.image(small.frames()[0]).shape == (32, 32, 3)
 

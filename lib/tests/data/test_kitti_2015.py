@@ -5,10 +5,10 @@ import shutil
 import numpy as np
 import pytest
 
-from lib.camera import intrinsics_from_field_of_view, resize_intrinsics
 from lib.data import read_size
 from lib.data.kitti_2015 import Kitti2015
 from lib.data.labels import CITYSCAPES_27
+from lib.intrinsics import intrinsics_from_field_of_view, resize_intrinsics
 
 from .fixtures import SIZE, params
 from .layouts import KITTI_BASELINE, LABEL_IDS, VOID, convert, write_kitti_2015

@@ -5,12 +5,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lib.camera import intrinsics_from_field_of_view
 from lib.data.coco_stuff import CocoStuff
 from lib.data.gta5 import GTA5
 from lib.data.labels import CITYSCAPES_19, COCO_27, SCANNET_20, VOC_21
 from lib.data.scannet import ScanNet
 from lib.data.voc import VOC
+from lib.intrinsics import intrinsics_from_field_of_view
 
 from .fixtures import SIZE, params, write_image
 from .layouts import VOID, shoot, write_coco_stuff, write_gta5, write_scannet, write_voc

@@ -11,9 +11,9 @@ import cv2
 import numpy as np
 import pytest
 
-from lib.camera import crop_intrinsics, intrinsics_from_field_of_view, resize_intrinsics
 from lib.data import resize_image
 from lib.data.video import Video, cache, decode, list_clips, name_clips, probe_video, read_video
+from lib.intrinsics import crop_intrinsics, intrinsics_from_field_of_view, resize_intrinsics
 
 from . import fixtures
 from .fixtures import write_image

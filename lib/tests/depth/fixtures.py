@@ -3,16 +3,16 @@ and what the tests of depth from elsewhere share."""
 
 import numpy as np
 
-from lib import camera
 from lib.data import Dataset, Frame
 from lib.data.labels import STREET
 from lib.depth.sources import DepthSource, describe
+from lib.intrinsics import intrinsics_from_field_of_view
 from lib.parallel import numpy_generator
 from lib.params import DepthParams
 
 SIZE = (64, 96)
 PARAMS = DepthParams(height=SIZE[0], width=SIZE[1], batch=3, scales=2)
-K = camera.intrinsics_from_field_of_view(80.0, *SIZE).numpy()
+K = intrinsics_from_field_of_view(80.0, *SIZE)
 COUNTS = {"train_clips": 1, "val_clips": 3, "test_clips": 1, "frames_per_clip": 3, "scored_frames_per_clip": 2}
 
 

@@ -11,6 +11,7 @@ from lib import camera, depth
 from lib.data import Frame
 from lib.depth.focal import measure_focal_error
 from lib.depth.task import average_parts, find_missing, list_sources, scale_focal
+from lib.intrinsics import field_of_view_of
 from lib.parallel import numpy_generator
 
 from .fixtures import PARAMS, SIZE, K
@@ -136,7 +137,7 @@ def test_what_was_learned_is_said_in_pixels_degrees_and_as_a_factor():
     assert about["focal_length"] == pytest.approx(1.2 * K[0, 0])
     assert about["focal_length_spread"] == pytest.approx(0.075 * K[0, 0])
     assert math.isnan(depth.describe_focal(K, [np.array([1.1, 1.2])], SIZE[1])["focal_length_spread"]), "of one clip"
-    assert about["field_of_view"] == pytest.approx(camera.field_of_view_of(np.diag([1.2, 1.2, 1]) @ K, SIZE[1]))
+    assert about["field_of_view"] == pytest.approx(field_of_view_of(np.diag([1.2, 1.2, 1]) @ K, SIZE[1]))
 
 
 def test_the_mask_begins_late(triplets):

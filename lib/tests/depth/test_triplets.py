@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from lib import camera, depth
+from lib import depth
 from lib.depth.triplets import draw_color_change
+from lib.intrinsics import UNKNOWN, field_of_view_of, intrinsics_from_field_of_view
 from lib.parallel import numpy_generator
 
 from .fixtures import PARAMS, SIZE, K, Memory
@@ -95,7 +96,7 @@ def test_what_nobody_measured_is_learned_and_what_is_calibrated_refused(monkeypa
 def test_learning_all_begins_at_an_unknown_angle_and_keeps_the_rest(calibrated):
     frame = Filmed(calibrated).frames()[0]
     begin = depth.intrinsics_of(frame, replace(PARAMS, learn_intrinsics="all"))
-    assert camera.field_of_view_of(begin, SIZE[1]) == pytest.approx(camera.UNKNOWN)
+    assert field_of_view_of(begin, SIZE[1]) == pytest.approx(UNKNOWN)
     assert begin[1, 1] / begin[0, 0] == pytest.approx(OBLONG[1, 1] / OBLONG[0, 0])
     np.testing.assert_array_equal(begin[:, 2], OBLONG[:, 2])
     for learn in ("no", "unknown"):
@@ -116,5 +117,5 @@ def test_what_was_learned_corrects_only_what_nobody_measured():
 
 
 def test_streets_like_a_camera_have_its_focal_length():
-    matrix = camera.intrinsics_from_field_of_view(47.0, *SIZE).numpy()
+    matrix = intrinsics_from_field_of_view(47.0, *SIZE)
     assert depth.street_like(PARAMS, matrix).field_of_view == pytest.approx(47.0)

@@ -4,7 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lib.regions import metrics
-from lib.tests.test_regions import draw_street
+
+from .fixtures import draw_street
 
 
 def test_scores_of_perfect_and_of_no_regions():

@@ -1,16 +1,17 @@
-"""Many frames at once, and random numbers that do not depend on who draws them first."""
+"""What a machine has left, which of its devices is meant, and random numbers that do not depend on who draws first."""
 
 import os
-import pickle
-from collections.abc import Callable, Iterable, Iterator
-from functools import lru_cache
+import resource
+import sys
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from joblib import Parallel, delayed
+
+if TYPE_CHECKING:
+    import torch
+
+MEMORY_UNIT = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss, bytes
 
 
 def numpy_generator(seed: int, *keys: int) -> np.random.Generator:
@@ -18,41 +19,18 @@ def numpy_generator(seed: int, *keys: int) -> np.random.Generator:
     return np.random.default_rng(np.random.SeedSequence([seed, *keys]))
 
 
-def torch_generator(seed: int, *keys: int) -> torch.Generator:
+def torch_generator(seed: int, *keys: int) -> "torch.Generator":
     """The same for torch, on the CPU."""
+    import torch
+
     state = np.random.SeedSequence([seed, *keys]).generate_state(2, np.uint32)
     return torch.Generator().manual_seed(int(state[0]) << 31 | int(state[1]) >> 1)
 
 
-def parallel_map(function: Callable[..., Any], items: Iterable[Any], workers: int = 1) -> Iterator[Any]:
-    """`function(item)` for each item, in order, as soon as it is there; one process for each of `workers`.
-
-    Workers use one thread each, so that `workers` is also the number of cores in use.
-    """
-    if workers <= 1:
-        yield from map(function, items)
-        return
-    with TemporaryDirectory() as folder:
-        # sent once, not with every item: a function may carry the list of all frames of a data set
-        sent = Path(folder) / "function"
-        sent.write_bytes(pickle.dumps(function))
-        with Parallel(
-            n_jobs=workers,
-            return_as="generator",
-            pre_dispatch="2 * n_jobs",
-            inner_max_num_threads=1,
-            backend="loky",
-        ) as pool:
-            yield from pool(delayed(_call)(str(sent), item) for item in items)
-
-
-def _call(sent: str, item: Any) -> Any:
-    return _receive(sent)(item)
-
-
-@lru_cache(maxsize=1)
-def _receive(sent: str) -> Callable[..., Any]:
-    return pickle.loads(Path(sent).read_bytes())  # our own, written a moment ago by the process that started this one
+def use_one_thread() -> None:
+    """For a worker: OpenCV starts a thread for each core, whatever the environment says, and each of many would."""
+    if "cv2" in sys.modules:
+        sys.modules["cv2"].setNumThreads(1)
 
 
 def fits_memory(size: float) -> bool:
@@ -69,12 +47,23 @@ def free_memory() -> float:
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2
 
 
-def pick_device(name: str = "auto") -> torch.device:
+def peak_memory() -> int:
+    """Bytes that this process has held at most."""
+    try:  # ru_maxrss begins with what the process held that started this one
+        lines = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+        return int(lines["VmHWM"].split()[0]) * 1024
+    except (OSError, KeyError):
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * MEMORY_UNIT
+
+
+def pick_device(name: str = "auto") -> "torch.device":
     """The torch device that `name` means; auto = cuda, else mps, else cpu.
 
     Raises:
         RuntimeError: the named device is not on this machine.
     """
+    import torch
+
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     device = torch.device(name)

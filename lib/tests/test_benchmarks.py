@@ -1,0 +1,93 @@
+"""What notebook 10 measures: the parts give the whole, all is called in turn, and no claim of speed is tested."""
+
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+import pytest
+
+from lib import benchmarks
+from lib.benchmarks import STEPS, time_ours, time_released
+from lib.figures.speed import draw_steps
+from lib.params import ParameterError, RegionParams, SpeedParams
+from lib.regions import literal
+
+PARAMS = RegionParams(superpixels=120, preset="full", camera="released", support_height="mean", search="full")
+
+
+@pytest.fixture(scope="module")
+def views():
+    return benchmarks.read_streets(48, 96, 2)
+
+
+def test_the_steps_give_the_regions_of_the_whole(views):
+    for camera in ("own", "released"):
+        own = replace(PARAMS, camera=camera)
+        regions, seconds = time_ours(views[0], own)
+        assert np.array_equal(regions, benchmarks.group_view(views[0], own))
+    assert tuple(seconds) == STEPS
+    assert min(seconds.values()) >= 0
+    regions, seconds = time_released(views[0], PARAMS)
+    assert np.array_equal(regions, literal.group_regions(views[0].image, views[0].inverse_depth, PARAMS))
+    assert tuple(seconds) == STEPS
+
+
+def test_medians_over_repeats_and_means_over_frames_in_turn():
+    calls = []
+
+    def way(view, name, seconds):
+        calls.append(name)
+        return None, dict.fromkeys(STEPS, seconds[calls.count(name) - 1])
+
+    ways = {"a": partial(way, name="a", seconds=[9, 1, 5, 3]), "b": partial(way, name="b", seconds=[9, 2, 2, 2])}
+    found = benchmarks.profile_grouping(["one frame"], ways, 3)
+    assert found == {"a": dict.fromkeys(STEPS, 3000), "b": dict.fromkeys(STEPS, 2000)}, "the first call does not count"
+    assert calls == ["a", "b"] * 4
+    table = benchmarks.describe_steps(found)
+    assert "| b | " + "2000.0 | " * 7 + "14000 | 1.5 |" in table
+    assert len(draw_steps(found).axes[0].patches) == 2 * len(STEPS)
+
+
+def test_choices_are_compared_on_the_same_graph_only(views):
+    own = replace(PARAMS, camera="own")
+    choices = {
+        "full": own,
+        "fast": replace(own, search="fast"),
+        "many": replace(own, trials=3),
+        "other": replace(own, slic_iterations=2),
+    }
+    found = benchmarks.measure_choices(views, choices, 1)
+    assert found["full"]["codelength"] == 0
+    assert found["many"]["codelength"] <= 0
+    assert found["other"]["codelength"] is None
+    for row in found.values():
+        assert 0 < row["purity"] <= 1
+        assert row["agreement_of_seeds"] <= 1
+        assert row["milliseconds"] > 0
+    assert "| other | " in (table := benchmarks.describe_choices(found))
+    assert len(table.splitlines()) == 6
+
+
+def test_agreement_of_partitions():
+    ids = np.arange(12).reshape(3, 4) // 4
+    assert benchmarks.compare_partitions([ids], [ids * 7 + 1]) == 1
+    assert benchmarks.compare_partitions([ids], [ids.T.reshape(3, 4)]) < 0.5
+
+
+def test_many_frames_in_one_process_and_in_two(views):
+    found = benchmarks.measure_scaling(views, PARAMS, 2, repeats=1)
+    assert found["efficiency"] == pytest.approx(found["one_process"] / found["several_processes"] / 2)
+    assert found["peak_memory"] > 10e6
+
+
+def test_processes_that_disagree_are_no_benchmark(views, monkeypatch):
+    results = iter(2 * [[(np.ones(3), 1)], [(np.zeros(3), 1)]])
+    monkeypatch.setattr(benchmarks, "parallel_map", lambda *_: next(results))
+    with pytest.raises(RuntimeError, match="different regions"):
+        benchmarks.measure_scaling(views[:1], PARAMS, 2, repeats=1)
+
+
+@pytest.mark.parametrize("wrong", [{"trials": 1}, {"height": 16}, {"smoothing": -1.0}, {"repeats": 0}])
+def test_impossible_parameters(wrong):
+    with pytest.raises(ParameterError):
+        SpeedParams(**wrong)
