@@ -94,7 +94,11 @@ def draw_scores(scores: dict[str, float]) -> Figure:
     """Ours beside the baselines, mean over frames."""
     figure = new_figure(WIDTH, 2.6)
     axes, place = figure.subplots(), np.arange(len(SCORES))
-    bars = (("", "depth regions", "#31688e"), ("slic_", "plain SLIC", "#fdae61"), ("grid_", "grid", "#cccccc"))
+    bars = (
+        ("", "this run", "#31688e"),
+        ("slic_", "plain SLIC", "#fdae61"),
+        ("grid_", "grid", "#cccccc"),
+    )
     for shift, (prefix, name, color) in enumerate(bars):
         axes.bar(place + (shift - 1) * 0.27, [scores[prefix + s] for s in SCORES], 0.25, color=color, label=name)
     axes.set_xticks(place, [s.replace("_", " ") + (" (low is good)" if s == SCORES[-1] else "") for s in SCORES])

@@ -78,6 +78,16 @@ def test_the_chain_skips_what_is_done_and_stops_at_a_failure(tmp_path, monkeypat
     assert "purity 0.5" in chain.score_table(str(tmp_path))
 
 
+def test_the_log_says_how_fast_a_stage_was(tmp_path, caplog):
+    stage = artifacts.begin("01_depth", params.DepthParams(run=str(tmp_path)))
+    stage.about |= {"prediction": "30 images a second", "field_of_view": 70.0}
+    stage.finish({})
+    with caplog.at_level("INFO", logger="lib.run"):
+        chain._log_rates(tmp_path / "01_depth" / "manifest.json")
+        chain._log_rates(tmp_path / "02_regions" / "manifest.json")
+    assert [record.getMessage() for record in caplog.records] == ["prediction: 30 images a second"]
+
+
 def test_two_runs_do_not_share_a_folder(tmp_path):
     with chain.only_run(tmp_path), pytest.raises(BlockingIOError, match="another run"), chain.only_run(tmp_path):
         pass

@@ -70,6 +70,20 @@ def test_damaged_depth_is_refused(value):
         group_regions(image, inverse, INTRINSICS, PARAMS)
 
 
+@pytest.mark.parametrize("shape", [(1, 8), (8, 1)])
+def test_a_single_row_or_column_is_refused(shape):
+    with pytest.raises(ValueError, match="2 rows and 2 columns at least"):
+        lift_to_scene(np.ones(shape, np.float32), INTRINSICS, 0.01)
+
+
+def test_depth_beyond_single_precision_is_grouped_like_any_other():
+    image, inverse, _ = draw_street()
+    expected = group_regions(image, inverse, INTRINSICS, PARAMS)
+    for factor in (2.0**-170, 2.0**170):
+        scaled = inverse.astype(np.float64) * factor
+        assert np.array_equal(group_regions(image, scaled, INTRINSICS, PARAMS), expected)
+
+
 def test_depth_without_values_or_of_another_size_is_refused():
     image, inverse, _ = draw_street()
     with pytest.raises(ValueError, match="no value at all"):
