@@ -24,7 +24,7 @@ COUNTS = {
         "frames_per_clip": 3,
     },
     "02_regions": {"superpixels": 120, "workers": 1},
-    "03_augmentation": {"samples": 1},
+    "03_augmentation": {"samples": 1, "images": 4},  # without real data, KITTI has five frames to learn from
     "04_training": {"steps": 2, "pixel_points": 100, "region_points": 200, "workers": 0},
     "05_evaluation": {"pictures": 2},
 }
