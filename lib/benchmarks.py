@@ -5,7 +5,8 @@ on the wall. Whatever is compared is called in turn, so that a slow moment hits 
 """
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -43,6 +44,16 @@ class _Clock:
     def lap(self, name: str) -> None:
         now = time.process_time()
         self.seconds[name], self._last = now - self._last, now
+
+
+@contextmanager
+def _one_core() -> Iterator[None]:
+    threads = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    try:
+        yield
+    finally:
+        cv2.setNumThreads(threads)
 
 
 def time_ours(view: Observation, params: RegionParams) -> tuple[np.ndarray, dict[str, float]]:
@@ -102,16 +113,15 @@ def profile_grouping(
     Args:
         ways: each gives its regions and its seconds, as `time_ours` does.
     """
-    cv2.setNumThreads(1)
-    for way in ways.values():
-        way(views[0])  # what is loaded or compiled on the first call
     taken = {name: {step: np.zeros((repeats, len(views))) for step in STEPS} for name in ways}
-    for repeat in range(repeats):
-        for v, view in enumerate(views):
-            for name, way in ways.items():
-                for step, seconds in way(view)[1].items():
-                    taken[name][step][repeat, v] = seconds
-    cv2.setNumThreads(-1)
+    with _one_core():
+        for way in ways.values():
+            way(views[0])  # what is loaded or compiled on the first call
+        for repeat in range(repeats):
+            for v, view in enumerate(views):
+                for name, way in ways.items():
+                    for step, seconds in way(view)[1].items():
+                        taken[name][step][repeat, v] = seconds
     return {
         name: {step: 1000 * float(np.median(seconds, axis=0).mean()) for step, seconds in steps.items()}
         for name, steps in taken.items()
@@ -135,9 +145,8 @@ def measure_choices(views: Sequence[Observation], choices: Mapping[str, RegionPa
         choices: name -> parameters. Those of the first are what codelengths are compared with.
     Returns:
         Name -> milliseconds of a whole frame; regions; purity, and by how much it exceeds that of SLIC with as many
-        regions; codelength of the first level over that of the first
-        choice on the same graph, minus 1 (`None` if its superpixels are others); agreement of two seeds, as adjusted
-        Rand index over pixels, 1 = the same partition.
+        regions; codelength of the first level over that of the first choice on the same graph, minus 1 (`None` if its
+        superpixels are others); agreement of two seeds, as adjusted Rand index over pixels, 1 = the same partition.
     """
     first, found = next(iter(choices.values())), {}
     shortest = [_codelength(view, first) for view in views]
@@ -182,11 +191,8 @@ class _Group:
     params: RegionParams
 
     def __call__(self, view: Observation) -> tuple[np.ndarray, int]:
-        threads = cv2.getNumThreads()
-        cv2.setNumThreads(1)
-        regions = group_view(view, self.params)
-        cv2.setNumThreads(threads)
-        return regions, peak_memory()
+        with _one_core():
+            return group_view(view, self.params), peak_memory()
 
 
 def measure_scaling(

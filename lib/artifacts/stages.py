@@ -2,9 +2,7 @@
 
 import os
 import platform
-import resource
 import subprocess
-import sys
 import time
 from dataclasses import dataclass, field
 from importlib.metadata import version
@@ -14,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import ROOT, params
+from ..parallel import peak_memory
 from .code import hash_code, hash_modules
 from .files import (
     describe,
@@ -32,7 +31,6 @@ if TYPE_CHECKING:
 
 OUTPUTS = Path(os.environ.get("RUNS_ROOT") or ROOT / "outputs")  # the tests keep their runs apart from yours
 CODE = (".", ":(exclude)outputs/reference")  # what must be committed for a result to be repeated: records are none
-MEMORY_UNIT = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss, bytes
 VERSIONED = (
     "torch",
     "torchvision",
@@ -203,7 +201,7 @@ class Stage:
             "code": hash_code(self.name, params.reader_modules(self.params)),
             **describe_machine(),
             "seconds": round(time.perf_counter() - self.started, 3),
-            "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * MEMORY_UNIT,
+            "peak_memory_bytes": peak_memory(),
             "inputs": {artifact.name: {"run": artifact.run, "sha256": artifact.digest} for artifact in self.inputs},
             "sources": find_sources(self.params),
             "about": self.about,

@@ -83,22 +83,20 @@ def cut_every_source(seen: Observation, params: RegionParams) -> dict[str, np.nd
 
     Slic, grid, felzenszwalb and contours cut into as many as depth, which therefore must be there.
     """
-    count = int(_group_depth(seen, params).max())
     missing = {"truth": seen.labels is None, "learned": seen.clusters is None}
-    named = params.learned_from or "some run"  # the clusters are here, but parameters ask where from
-    return {
-        source: cut_regions(
-            seen,
-            replace(
-                params,
-                source=source,
-                learned_from=named if source == "learned" else "",
-                count=0 if source in OWN_COUNT else count,
-            ),
-        )
-        for source in SOURCES
-        if not missing.get(source)
-    }
+    found = {"depth": cut_regions(seen, choose_source(params, "depth"))}
+    count = int(found["depth"].max())
+    for source in SOURCES:
+        if source not in found and not missing.get(source):
+            own = choose_source(params, source, 0 if source in OWN_COUNT else count)
+            found[source] = cut_regions(seen, own)
+    return found
+
+
+def choose_source(params: RegionParams, source: str, count: int = 0) -> RegionParams:
+    """The same parameters with another source, for frames whose clusters, if it needs them, are known already."""
+    run = params.learned_from or "some run"  # parameters ask where clusters come from
+    return replace(params, source=source, learned_from=run if source == "learned" else "", count=count)
 
 
 def find_count(seen: Observation, params: RegionParams) -> int:

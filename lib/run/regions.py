@@ -30,7 +30,7 @@ from ..params import RegionParams
 from ..params.schemas import REGION_SOURCES
 from ..regions import FrameGrouper
 from ..regions.metrics import count_sizes, cut_slic, fit_exponent, measure_sizes, purity, score_regions, sum_tail
-from ..regions.sources import Observation, cut_regions
+from ..regions.sources import OWN_COUNT, Observation, choose_source, cut_regions
 from .ablation import parse_changes
 from .reference import REFERENCE
 
@@ -72,17 +72,17 @@ class FrameCutter:
         labels, instances = dataset.labels(frame), dataset.instances(frame)
         camera = self.grouper.inverse_depth(frame), self.grouper.intrinsics(frame)
         seen = Observation(dataset.image(frame), *camera, labels, instances, clusters)
-        values = self.grouper.stage.params
+        base = self.grouper.stage.params
 
         @cache
         def purity_of_slic(count: int) -> float:
-            return purity(cut_slic(seen.image, count, values.compactness, values.smoothing), labels)
+            return purity(cut_slic(seen.image, count, base.compactness, base.smoothing), labels)
 
         for seed in self.seeds:
-            values = replace(self.grouper.stage.params, seed=seed, source="depth", learned_from="", count=0)
+            values = replace(base, seed=seed)
             depth = self._cut(seen, "depth", values)
             found = {"depth": depth} | {
-                name: self._cut(seen, name, values, 0 if name in ("truth", "learned") else int(depth[0].max()))
+                name: self._cut(seen, name, values, 0 if name in OWN_COUNT else int(depth[0].max()))
                 for name in self.sources
                 if name != "depth"
             }
@@ -102,8 +102,7 @@ class FrameCutter:
 
     def _cut(self, seen: Observation, source: str, values: RegionParams, count: int = 0) -> tuple[np.ndarray, float]:
         """Regions and the seconds that they took."""
-        run = "some run" if source == "learned" else ""  # the clusters are here, but parameters ask where from
-        own = replace(values, source=source, learned_from=run, count=count)
+        own = choose_source(values, source, count)
         started = time.perf_counter()
         return cut_regions(seen, own), time.perf_counter() - started
 

@@ -173,7 +173,8 @@ def estimate_run(
 ) -> dict[str, Estimate | None]:
     """Seconds of each stage here, from outputs/reference/RUN.json, else from the rates of other runs."""
     recorded = read_record(REFERENCE / f"{folder.name}.json")
-    others = [(read_record(REFERENCE / f"{n}.json"), chain.read_run(ROOT / "params" / n, {}, n, "")) for n in RATES]
+    records = {name: read_record(REFERENCE / f"{name}.json") for name in RATES}
+    others = [(known, chain.read_run(ROOT / "params" / n, {}, n, "")) for n, known in records.items() if known.stages]
     known = found.get(values["01_depth"].dataset)
     dataset = known.dataset if known else None
     if values["01_depth"].dataset == "street":
