@@ -1,4 +1,4 @@
-"""The parameters of each notebook: `schemas` and `later` have the classes, `reading` fills them, `fields` checks values.
+"""The parameters of each notebook: `schemas` and `later` have the classes, `reading` fills, `fields` checks them.
 
 A notebook's `parameters` cell lists the same names and defaults; `read` turns that cell, after papermill or a
 reader changed it, into a frozen dataclass and stops on a name or a type that does not fit.
