@@ -59,6 +59,18 @@ def test_every_source_gives_a_partition(height, width, seed, kind, draw):
         assert np.array_equal(ids, cut_regions(seen, params)), source
 
 
+def test_all_sources_at_once_are_each_of_them_at_the_number_of_depth():
+    seen = observe()
+    found = sources.cut_every_source(seen, params_of("slic", count=3))
+    assert set(found) == set(sources.SOURCES)
+    count = int(found["depth"].max())
+    for source, ids in found.items():
+        own = params_of(source, count=0 if source in sources.OWN_COUNT else count)
+        assert np.array_equal(ids, cut_regions(seen, own)), source
+    unknown = sources.cut_every_source(replace(seen, labels=None, clusters=None), PARAMS)
+    assert set(found) - set(unknown) == {"truth", "learned"}
+
+
 def test_numbers_of_regions():
     seen = observe()
     for count in (3, 12, 40):
