@@ -23,6 +23,7 @@ from .regions import (
     group_nodes,
     group_regions,
     grouping,
+    invert_depth,
     lift_to_scene,
     literal,
     purity,
@@ -229,10 +230,7 @@ def measure_scaling(
 def read_streets(height: int, width: int, count: int) -> list[Observation]:
     """Frames of generated streets with their true depth, each of another validation clip."""
     clips = [make_clip("val", number, 1, height, width) for number in range(count)]
-    return [
-        Observation(clip.images[0], (1 / clip.depth[0]).astype(np.float32), clip.intrinsics, clip.labels[0])
-        for clip in clips
-    ]
+    return [Observation(clip.images[0], invert_depth(clip.depth[0]), clip.intrinsics, clip.labels[0]) for clip in clips]
 
 
 def describe_choices(found: Mapping[str, Mapping[str, Any]]) -> str:

@@ -150,9 +150,11 @@ class DepthParams:
 
 
 REGION_SOURCES = ("depth", "slic", "grid", "felzenszwalb", "contours", "truth", "learned")
-REGION_PRESETS = {
-    "full": {"occlusion_weight": 36.0, "support_weight": 2.5},  # a comment in the released code
-    "released": {  # its active line, and what else it does
+RELEASED = {"color_weight": 0.0, "bias": -4.0, "cut": 0.2, "min_inverse_depth": 0.005}
+REGION_PRESETS = {  # for about 10,000 superpixels an image; the first two: facts/cpcdr.md sec. 4, 5
+    "full": RELEASED | {"occlusion_weight": 36.0, "support_weight": 2.5},  # a comment in the released code
+    "released": RELEASED  # its active line, and what else it does
+    | {
         "occlusion_weight": 48.0,
         "support_weight": 0.0,
         "preferred_modules": 10,
@@ -160,9 +162,16 @@ REGION_PRESETS = {
         "support_height": "mean",
         "search": "full",
     },
+    "fitted": {  # by purity above SLIC's on two validation streets of 384 x 768 with true depth
+        "occlusion_weight": 9.0,
+        "support_weight": 1000.0,
+        "color_weight": 0.1,
+        "bias": -4.0,
+        "cut": 0.1,
+        "min_inverse_depth": 0.03,
+    },
 }
-RELEASED = {"color_weight": 0.0, "bias": -4.0, "cut": 0.2, "min_inverse_depth": 0.005}  # shared by both
-"""Constants of the released code, which are made for about 10,000 superpixels an image (facts/cpcdr.md sec. 4, 5)."""
+"""Name -> the constants of `RegionParams` that it sets."""
 
 
 @dataclass(frozen=True)
@@ -184,7 +193,7 @@ class RegionParams:
     compactness: float = 10.0  # of SLIC: weight of position against colour (paper: 10)
     smoothing: float = 0.0  # of SLIC: Gaussian sigma in pixels (paper: 1, on images 16 times as wide)
     slic_iterations: int = 10  # scikit-image's default; 3 at 384 x 768 look the same and take half the time
-    preset: str = "none"  # none, full (36, 2.5, -4) or released (48, 0, -4): replaces the constants marked *
+    preset: str = "none"  # full (36, 2.5, -4), released (48, 0, -4) or fitted (9, 1000, -4) replace constants marked *
     occlusion_weight: float = 9.0  # * w_ocln of eq. 3 (released code: 48 or 36, for smaller superpixels)
     support_weight: float = 320.0  # * w_sup of eq. 3 (released code: 0 or 2.5, heights in units of another sky)
     color_weight: float = 0.1  # * of the colour difference, in CIELAB units; 0 = eq. 3 as printed (released code: 0)
@@ -208,7 +217,7 @@ class RegionParams:
         check_choice(self, "units", ("axes", "scene"))
         check_choice(self, "search", ("fast", "full"))
         if self.preset != "none":
-            for name, value in (REGION_PRESETS[self.preset] | RELEASED).items():
+            for name, value in REGION_PRESETS[self.preset].items():
                 object.__setattr__(self, name, value)
         check_positive(self, "superpixels", "compactness", "slic_iterations", "trials", "min_inverse_depth")
         check_fraction(self, "cut", "min_inverse_depth")

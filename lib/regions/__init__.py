@@ -5,7 +5,7 @@
 and baselines; `literal` the released procedure as it was written, to compare with.
 """
 
-from .frames import FrameGrouper, average_rows, read_inverse_depth_of
+from .frames import FrameGrouper, average_rows, invert_depth, read_inverse_depth_of
 from .grouping import (
     Graph,
     build_graph,
@@ -37,6 +37,7 @@ __all__ = [
     "group_graph",
     "group_nodes",
     "group_regions",
+    "invert_depth",
     "lift_to_scene",
     "purity",
     "read_inverse_depth_of",

@@ -32,7 +32,12 @@ def read_inverse_depth_of(frame: Frame, dataset: Dataset, depth: Artifact, sourc
     truth = dataset.depth(frame)
     if truth is None:
         raise ValueError(f"{dataset.name} has no true depth of {frame.id}: set depth = 'predicted'")
-    return np.where(truth > 0, 1 / np.clip(truth, 1 / FARTHEST, FARTHEST), 0).astype(np.float32)
+    return invert_depth(truth)
+
+
+def invert_depth(depth: np.ndarray) -> np.ndarray:
+    """Inverse of a measured depth (H, W) in metres, 0 = no value, infinite = sky. (H, W) float32, 0 = no value"""
+    return np.where(depth > 0, 1 / np.clip(depth, 1 / FARTHEST, FARTHEST), 0).astype(np.float32)
 
 
 @dataclass(frozen=True)

@@ -68,7 +68,8 @@ def lift_to_scene(
             of constant depth) in its mean magnitude. "scene": all three in the median z of what is not pulled in, so
             shapes keep their proportions.
     Returns:
-        x right, height up, z forward. (H, W, 3) float32
+        x right, height up, z forward. (H, W, 3) float32; each axis lies by itself in memory, as all that follows
+        goes over one axis after the other.
     Raises:
         ValueError: negative or not finite values, or no value at all.
     """
@@ -87,13 +88,19 @@ def lift_to_scene(
     to_ray = np.linalg.inv(np.asarray(intrinsics, np.float64)) * np.array([[1], [-1], [1]])  # height = -y
     v, u = (np.arange(n, dtype=np.float32) for n in z.shape)
     rays = [np.float32(r[0]) * u + (np.float32(r[1]) * v + np.float32(r[2]))[:, None] for r in to_ray]
-    points = np.stack([ray * z for ray in rays], axis=-1)
+    axes = np.stack([ray * z for ray in rays])
     if units == "scene":
         near = z[share > min_share]
-        return points / np.float32(np.median(near if near.size else z))
-    spread, size = (f(points, axis=(0, 1), dtype=np.float64) for f in (np.std, lambda p, **o: np.mean(np.abs(p), **o)))
-    unit = np.where(spread > 1e-6 * size, spread, size)
-    return points / np.where(unit > 0, unit, 1).astype(np.float32)
+        axes /= np.float32(np.median(near if near.size else z))
+    else:
+        axes /= np.array([_measure_spread(axis) for axis in axes], np.float32)[:, None, None]
+    return np.moveaxis(axes, 0, -1)
+
+
+def _measure_spread(values: np.ndarray) -> float:
+    """Standard deviation; of values that are all the same, their mean magnitude; 1 for zeros."""
+    spread, size = values.std(dtype=np.float64), np.abs(values).mean(dtype=np.float64)
+    return spread if spread > 1e-6 * size else size or 1.0
 
 
 def measure_superpixels(points: np.ndarray, superpixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

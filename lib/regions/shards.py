@@ -16,6 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from ..artifacts import Stage, read_json, write_json
 from ..data import Frame
@@ -121,7 +122,7 @@ def group_frames(
     """
     if twice := [name for name, count in Counter(frame.id for frame in frames).items() if count > 1]:
         raise ValueError(f"two frames have the id {twice[0]!r}, so their maps would be one file: give each once")
-    work, shards = _Work(grouper, _hash_key(grouper.stage)), cut_shards(frames, shard)
+    work, shards = _Work(grouper, _hash_key(grouper.stage), uuid4().hex[:8]), cut_shards(frames, shard)
     started = time.perf_counter()
     records = work.begin(shards)
     left = [s for s in shards if s.number not in records]
@@ -167,10 +168,12 @@ class _Work:
     """Callable on a shard, sent to other processes: groups its frames and leaves shards/<number>.json.
 
     made_from: as `_hash_key` gives it.
+    call: tells its marks from those of another call in the same folder.
     """
 
     grouper: Callable[[Frame], dict[str, float]]
     made_from: str
+    call: str
 
     @property
     def folder(self) -> Path:
@@ -179,8 +182,6 @@ class _Work:
     def begin(self, shards: Sequence[Shard]) -> dict[int, dict[str, Any]]:
         """Say in the folder what is being made; what lies there of it already, by the number of the shard."""
         self.grouper.stage.path("shards/plan.json")  # makes the folder
-        for mark in self.folder.glob(".*.at"):  # of a call that was killed itself
-            mark.unlink(missing_ok=True)
         write_json(self.folder / "plan.json", {"made_from": self.made_from, "shards": len(shards)})
         return {shard.number: found for shard in shards if (found := self.read(shard))}
 
@@ -223,7 +224,7 @@ class _Work:
 
     def mark(self, shard: Shard) -> Path:
         """Names the frame that is being grouped."""
-        return self.folder / f".{shard.number:05d}.at"
+        return self.folder / f".{shard.number:05d}.{self.call}.at"
 
     def read(self, shard: Shard) -> dict[str, Any] | None:
         """What a finished shard left; None if it is missing, damaged or made from something else, or a map is gone."""
@@ -281,8 +282,9 @@ def _count_deaths(work: _Work, left: list[Shard], deaths: Counter[int | None], a
 
 def _clear_unfinished(stage: Stage) -> None:
     """Remove what killed processes left half written; what is younger may be another process at work."""
-    for pattern in ("regions/**/.*.*.png", "shards/.*.*.json"):  # the names that `write_aside` gives
+    # the names that `write_aside` gives, and marks, of which one may be as old as a frame takes
+    for pattern, oldest in (("regions/**/.*.*.png", STALE), ("shards/.*.*.json", STALE), ("shards/.*.at", 60 * STALE)):
         for path in stage.folder.glob(pattern):
             with suppress(FileNotFoundError):
-                if time.time() - path.stat().st_mtime > STALE:
+                if time.time() - path.stat().st_mtime > oldest:
                     path.unlink()

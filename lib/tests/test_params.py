@@ -105,10 +105,12 @@ def test_what_may_change_on_a_resume():
     assert params.fixed(other) != params.fixed(params.TrainingParams())
 
 
-def test_a_preset_replaces_the_constants_of_the_released_code():
+def test_a_preset_replaces_constants():
     full = params.make(params.RegionParams, {"preset": "full"})
     assert (full.occlusion_weight, full.support_weight, full.bias, full.color_weight) == (36.0, 2.5, -4.0, 0.0)
     assert params.make(params.RegionParams, {"preset": "released"}).support_weight == 0.0
+    fitted = params.make(params.RegionParams, {"preset": "fitted", "cut": 0.5})
+    assert (fitted.support_weight, fitted.color_weight, fitted.cut) == (1000.0, 0.1, 0.1)
     assert params.make(params.RegionParams, params.as_dict(full)) == full
-    with pytest.raises(params.ParameterError, match="preset must be one of none, full, released"):
+    with pytest.raises(params.ParameterError, match="preset must be one of none, full, released, fitted"):
         params.make(params.RegionParams, {"preset": "paper"})

@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 from infomap import Infomap
 
 from lib.parallel import parallel_map
+from lib.params import RegionParams
+from lib.params.schemas import REGION_PRESETS
 from lib.regions import group_nodes, group_regions, grouping, lift_to_scene, metrics
 from lib.regions.grouping import measure_contrast, measure_support, weigh_edges
 from lib.superpixels import find_edges, segment_superpixels
@@ -153,23 +155,45 @@ def test_regions_follow_the_boxes():
     assert metrics.purity(regions, kind.astype(np.uint8)) > 0.95
 
 
-@settings(max_examples=40, deadline=None)
-@given(st.integers(0, 2**32 - 1), st.sampled_from(["noise", "constant", "sparse", "tiny", "tower"]))
-def test_any_depth_gives_a_partition(seed, kind):
-    rng = np.random.default_rng(seed)
-    image = rng.integers(0, 256, (*SIZE, 3)).astype(np.uint8)
-    inverse = np.full(SIZE, np.float32(rng.uniform(1e-6, 1e3)))
+@st.composite
+def draw_frames(draw):
+    """Any image, any depth that can be read, any way to group it."""
+    size = draw(st.integers(2, 40)), draw(st.integers(2, 60))
+    kind = draw(st.sampled_from(["noise", "constant", "sparse", "tiny", "tower", "sky"]))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    image = rng.integers(0, 256, (*size, 3)).astype(np.uint8)
+    if draw(st.booleans()):
+        image[:] = image[0, 0]  # one colour
+    inverse = np.full(size, np.float32(rng.uniform(1e-6, 1e3)))
     if kind != "constant":
-        inverse = inverse * rng.lognormal(0, {"noise": 0.5, "tower": 4}.get(kind, 1), SIZE).astype(np.float32)
-    if kind == "sparse":
-        inverse[rng.random(SIZE) < 0.95] = 0
-        inverse[0, 0] = 1
+        inverse = inverse * rng.lognormal(0, {"noise": 0.5, "tower": 4}.get(kind, 1), size).astype(np.float32)
+    if kind in ("sparse", "sky"):
+        inverse[rng.random(size) < 0.95 if kind == "sparse" else slice(size[0] // 2)] = 0
+        inverse[-1, 0] = 1
     if kind == "tiny":
-        inverse[:20] = 1e-30
-    regions = group_regions(image, inverse, INTRINSICS, PARAMS)
+        inverse[: size[0] // 2] = 1e-30
+    params = RegionParams(
+        superpixels=draw(st.integers(1, size[0] * size[1])),
+        preset=draw(st.sampled_from(["none", *REGION_PRESETS])),
+        units=draw(st.sampled_from(["axes", "scene"])),
+        smoothing=draw(st.sampled_from([0.0, 1.0])),
+        slic_iterations=draw(st.sampled_from([1, 3, 10])),
+        trials=draw(st.sampled_from([1, 2])),
+        cut=draw(st.sampled_from([0.0, 0.05, 0.5, 1.0])),
+        seed=draw(st.integers(0, 5)),
+    )
+    return image, inverse, params
+
+
+@settings(max_examples=120, deadline=None)
+@given(draw_frames())
+def test_any_depth_gives_a_partition(frame):
+    image, inverse, params = frame
+    regions = group_regions(image, inverse, INTRINSICS, params)
     assert regions.dtype == np.uint16
+    assert regions.shape == image.shape[:2]
     assert np.array_equal(np.unique(regions), np.arange(1, regions.max() + 1))
-    assert np.array_equal(regions, group_regions(image, inverse, INTRINSICS, PARAMS))
+    assert np.array_equal(regions, group_regions(image, inverse, INTRINSICS, params))
 
 
 def test_other_processes_give_the_same_regions():

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from lib.params import RegionParams
+from lib.params.schemas import REGION_PRESETS
 from lib.regions import grouping
 from lib.regions.grouping import build_graph, group_graph, group_nodes, lift_to_scene, measure_support, weigh_edges
 
@@ -69,7 +70,7 @@ def test_one_unit_for_all_axes_keeps_shapes():
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-@pytest.mark.parametrize("preset", ["full", "released"])
+@pytest.mark.parametrize("preset", REGION_PRESETS)
 def test_presets_end_in_a_partition(preset):
     image, inverse, _ = draw_street()
     params = RegionParams(preset=preset, superpixels=200, smoothing=1.0)

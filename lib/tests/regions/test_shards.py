@@ -284,7 +284,7 @@ class Forgetful(Painter):
 
 
 def test_a_worker_that_does_not_see_the_folder_says_so(painter):
-    work, shard = shards._Work(painter, "abc"), Shard(0, tuple(FRAMES))
+    work, shard = shards._Work(painter, "abc", "me"), Shard(0, tuple(FRAMES))
     with pytest.raises(
         RuntimeError, match="does not see .*plan.json: the folder of the run must be on a disk that all"
     ):
@@ -303,13 +303,27 @@ def test_ids_must_differ_and_no_frames_are_no_work(painter):
     assert (empty.rows, empty.made, empty.estimate_hours(), empty.describe()) == ([], 0, 0, "nothing to group")
 
 
+def test_a_mark_of_another_call_is_left_to_it(painter):
+    mine, theirs = (shards._Work(painter, "abc", call) for call in ("mine", "theirs"))
+    shard = Shard(0, tuple(FRAMES))
+    theirs.begin([shard])
+    theirs.mark(shard).write_text(FRAMES[3].id)  # it is at work, and then dies there
+    mine.begin([shard])
+    deaths = Counter()
+    shards._count_deaths(theirs, [shard], deaths, False, WorkerDied("a worker process was killed"))
+    shards._count_deaths(mine, [shard], deaths, False, WorkerDied("a worker process was killed"))
+    assert deaths == {0: 1, None: 1}
+
+
 def test_left_overs_of_killed_processes_go_when_they_are_old(painter):
-    old, young = (painter.stage.path(f"regions/clip_0/.{name}.77.png") for name in ("0001", "0002"))
-    for path in (old, young):
+    ages = {"regions/clip_0/.0001.77.png": 1000, "shards/.00001.5f.at": 5000}  # seconds
+    ages |= {"regions/clip_0/.0002.77.png": 0, "shards/.00002.5f.at": 1000}
+    for name, age in ages.items():
+        path = painter.stage.path(name)
         path.touch()
-    os.utime(old, (time.time() - 1000,) * 2)
+        os.utime(path, (time.time() - age,) * 2)
     group_frames(painter, FRAMES)
-    assert (old.exists(), young.exists()) == (False, True)
+    assert [(painter.stage.folder / name).exists() for name in ages] == [False, False, True, True]
 
 
 def test_the_report_is_arithmetic():
