@@ -62,14 +62,15 @@ def find_edges(superpixels: np.ndarray) -> np.ndarray:
         Each pair once, smaller id first, in lexical order. (E, 2) int64
     """
     size = int(superpixels.max()) + 1
-    codes = []
-    for a, b in ((superpixels[:, :-1], superpixels[:, 1:]), (superpixels[:-1], superpixels[1:])):
-        differ = a != b
-        a, b = a[differ].astype(np.int64), b[differ]
-        codes.append(np.minimum(a, b) * size + np.maximum(a, b))
+    kind = np.int32 if size**2 <= np.iinfo(np.int32).max else np.int64  # half the bytes are sorted in half the time
+    ids, codes = superpixels.astype(kind, copy=False), []
+    for a, b in ((ids[:, :-1], ids[:, 1:]), (ids[:-1], ids[1:])):
+        differ = np.flatnonzero(a != b)
+        a, b = a.take(differ), b.take(differ)
+        codes.append(np.minimum(a, b) * kind(size) + np.maximum(a, b))
     codes = np.sort(np.concatenate(codes))  # sort and compare: np.unique hashes, which takes longer here
-    codes = codes[np.diff(codes, prepend=-1) > 0]
-    return np.stack([codes // size, codes % size], axis=1)
+    codes = codes[np.diff(codes, prepend=-1) > 0].astype(np.int64)
+    return np.stack(np.divmod(codes, size), axis=1)
 
 
 def average(values: np.ndarray, superpixels: np.ndarray) -> np.ndarray:

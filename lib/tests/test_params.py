@@ -110,7 +110,7 @@ def test_a_preset_replaces_constants():
     assert (full.occlusion_weight, full.support_weight, full.bias, full.color_weight) == (36.0, 2.5, -4.0, 0.0)
     assert params.make(params.RegionParams, {"preset": "released"}).support_weight == 0.0
     fitted = params.make(params.RegionParams, {"preset": "fitted", "cut": 0.5})
-    assert (fitted.support_weight, fitted.color_weight, fitted.cut) == (1000.0, 0.1, 0.1)
+    assert (fitted.support_weight, fitted.color_weight, fitted.cut) == (1000.0, 0.1, 0.04)
     assert params.make(params.RegionParams, params.as_dict(full)) == full
     with pytest.raises(params.ParameterError, match="preset must be one of none, full, released, fitted"):
         params.make(params.RegionParams, {"preset": "paper"})

@@ -54,6 +54,12 @@ def test_edges_against_a_loop_over_pixels():
     assert find_edges(ids).tolist() == [list(pair) for pair in sorted(slow)]
 
 
+def test_edges_of_more_superpixels_than_pairs_fit_into_32_bits():
+    ids = np.arange(220 * 220, dtype=np.int32).reshape(220, 220)  # each pixel its own
+    across, down = (np.stack([a.ravel(), b.ravel()], 1) for a, b in ((ids[:, :-1], ids[:, 1:]), (ids[:-1], ids[1:])))
+    assert set(map(tuple, find_edges(ids).tolist())) == set(map(tuple, np.concatenate([across, down]).tolist()))
+
+
 def test_average_against_masks_and_painted_back():
     rng = np.random.default_rng(2)
     ids = rng.permutation(np.arange(60) % 7).reshape(6, 10)
