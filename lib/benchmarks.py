@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from itertools import combinations
 from typing import Any
 
 import cv2
@@ -15,7 +16,7 @@ import numpy as np
 from sklearn.metrics import adjusted_rand_score
 
 from .data.street import make_clip
-from .parallel import parallel_map, peak_memory
+from .parallel import numpy_generator, parallel_map, peak_memory
 from .params import RegionParams
 from .regions import (
     Observation,
@@ -139,15 +140,21 @@ def describe_steps(profiles: Mapping[str, Mapping[str, float]]) -> str:
     return "\n".join(lines)
 
 
-def measure_choices(views: Sequence[Observation], choices: Mapping[str, RegionParams], repeats: int) -> dict[str, Any]:
-    """What a choice of parameters costs and brings, mean over views.
+def measure_choices(
+    views: Sequence[Observation], choices: Mapping[str, RegionParams], repeats: int, seeds: int = 3
+) -> dict[str, Any]:
+    """What a choice of parameters costs and brings, mean over views and seeds.
 
     Args:
         choices: name -> parameters. Those of the first are what codelengths are compared with.
+        repeats: of what is timed.
+        seeds: of Infomap, from that of the parameters on; 2 at least.
     Returns:
         Name -> milliseconds of a whole frame; regions; purity, and by how much it exceeds that of SLIC with as many
         regions; codelength of the first level over that of the first choice on the same graph, minus 1 (`None` if its
-        superpixels are others); agreement of two seeds, as adjusted Rand index over pixels, 1 = the same partition.
+        superpixels are others); agreement of two seeds, as adjusted Rand index over pixels, 1 = the same partition,
+        mean over pairs, and the standard error of that over views; `purity_range`: the least and the largest mean over
+        views that a seed has.
     """
     first, found = next(iter(choices.values())), {}
     shortest = [_codelength(view, first) for view in views]
@@ -157,14 +164,20 @@ def measure_choices(views: Sequence[Observation], choices: Mapping[str, RegionPa
         rows = []
         same = replace(own, search=first.search, trials=first.trials) == first
         for view, codelength in zip(views, shortest):
-            maps = [group_view(view, replace(own, seed=seed)) for seed in (own.seed, own.seed + 1)]
-            row = {"regions": int(maps[0].max()), "purity": purity(maps[0], view.labels)}
-            slic = cut_slic(view.image, row["regions"], own.compactness, own.smoothing)
+            maps = [group_view(view, replace(own, seed=own.seed + more)) for more in range(seeds)]
+            purities = [purity(ids, view.labels) for ids in maps]
+            row = {"regions": np.mean([ids.max() for ids in maps]), "purity": np.mean(purities), "purities": purities}
+            slic = cut_slic(view.image, round(row["regions"]), own.compactness, own.smoothing)
             row["purity_minus_slic"] = row["purity"] - purity(slic, view.labels)
-            row["agreement_of_seeds"] = float(adjusted_rand_score(*(ids.ravel() for ids in maps)))
+            pairs = [adjusted_rand_score(a.ravel(), b.ravel()) for a, b in combinations(maps, 2)]
+            row["agreement_of_seeds"] = np.mean(pairs)
             row["codelength"] = _codelength(view, own) / codelength - 1 if same else np.nan
             rows.append(row)
-        found[name] = {key: float(np.mean([row[key] for row in rows])) for key in rows[0]}
+        found[name] = {key: float(np.mean([row[key] for row in rows])) for key in rows[0] if key != "purities"}
+        of_seeds = np.mean([row["purities"] for row in rows], axis=0)
+        found[name]["purity_range"] = [float(of_seeds.min()), float(of_seeds.max())]
+        agreements = [row["agreement_of_seeds"] for row in rows]
+        found[name]["agreement_error"] = float(np.std(agreements, ddof=1) / len(rows) ** 0.5) if len(rows) > 1 else None
         found[name]["milliseconds"] = sum(times[name].values())
         found[name]["codelength"] = found[name]["codelength"] if same else None
     return found
@@ -227,6 +240,28 @@ def measure_scaling(
     }
 
 
+def time_panel(panel: Any, knobs: Sequence[str], moves: int = 40) -> float:
+    """Seconds within which nineteen of twenty answers of a panel of sliders come, on the wall.
+
+    Args:
+        panel: a box of ipywidgets, whose sliders answer when their value is set.
+        knobs: descriptions of the sliders that are moved, in turn, to places drawn at random.
+    Raises:
+        ValueError: a knob is not there.
+    """
+    sliders = {child.description: child for child in panel.children if hasattr(child, "min")}
+    if missing := set(knobs) - set(sliders):
+        raise ValueError(f"the panel has no slider {sorted(missing)[0]!r}: it has {', '.join(sliders)}")
+    random, taken = numpy_generator(0, moves), []
+    for move in range(moves):
+        slider = sliders[knobs[move % len(knobs)]]
+        place = float(random.uniform(slider.min, slider.max))
+        started = time.perf_counter()
+        slider.value = place
+        taken.append(time.perf_counter() - started)
+    return float(np.quantile(taken, 0.95))
+
+
 def read_streets(height: int, width: int, count: int) -> list[Observation]:
     """Frames of generated streets with their true depth, each of another validation clip."""
     clips = [make_clip("val", number, 1, height, width) for number in range(count)]
@@ -241,8 +276,10 @@ def describe_choices(found: Mapping[str, Mapping[str, Any]]) -> str:
     ]
     for name, row in found.items():
         longer = "" if row["codelength"] is None else f"{100 * row['codelength']:+.2f} %"
+        error = "" if row["agreement_error"] is None else f" ± {row['agreement_error']:.2f}"
+        purities = f"{row['purity']:.3f} ({row['purity_range'][0]:.3f} to {row['purity_range'][1]:.3f})"
         lines.append(
-            f"| {name} | {row['milliseconds']:.0f} | {longer} | {row['agreement_of_seeds']:.2f} | {row['regions']:.0f} "
-            f"| {row['purity']:.3f} | {row['purity_minus_slic']:+.3f} |"
+            f"| {name} | {row['milliseconds']:.0f} | {longer} | {row['agreement_of_seeds']:.2f}{error} "
+            f"| {row['regions']:.0f} | {purities} | {row['purity_minus_slic']:+.3f} |"
         )
     return "\n".join(lines)

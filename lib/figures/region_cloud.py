@@ -12,13 +12,14 @@ import cv2
 import numpy as np
 from matplotlib.figure import Figure
 
-from ..regions import Graph, lift_to_scene
+from ..regions import Graph, lift_to_scene, measure_superpixels
 from . import blend, image_grid
 from .regions import NARROW
 
 NEAR = 0.02  # of the pivot's z: what is nearer to the viewer, or behind, is left out
 SIDES = (0.5, 1, 1.5, 2, 3, 4, 6)  # of a square, in enlarged pixels of the frame; each is one pass over the picture
 BACKGROUND, PLATE = (20, 22, 28), (235, 235, 235)  # regions are bright; the arrows lie on a plate
+LINE, ARROW = (255, 255, 255), 0.5  # between two neighbours; length of a normal, in half heights of a close-up
 PATCHES = ((255, 158, 27), (0, 213, 255))  # the two neighbours of an edge
 CLOSE_UP = (384, 192)  # pixels of a picture of two neighbours, width and height
 FINEST, NARROWEST, MARGIN = 1024, 4, 2.0  # pixels a view is drawn at, least of its part, and its surroundings
@@ -68,7 +69,7 @@ def lift_pixels(inverse_depth: np.ndarray, intrinsics: np.ndarray, min_share: fl
 
 
 def project_points(
-    points: np.ndarray, intrinsics: np.ndarray, view: Viewpoint
+    points: np.ndarray, intrinsics: np.ndarray, view: Viewpoint, pivot: float = 0.0
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Where the points come to lie in the picture, in pixels of the frame.
 
@@ -78,11 +79,12 @@ def project_points(
     Args:
         points: x right, height up, z forward. (N, 3)
         intrinsics: in pixels of the frame. (3, 3)
+        pivot: its z; 0 = the median of these points.
     Returns:
         Column and row, Z, and how many pixels apart neighbours of the frame come to lie, where their surface faces the
         viewer as it faced the camera. (N, 2), (N,), (N,)
     """
-    pivot = float(np.nanmedian(points[:, 2]))
+    pivot = pivot or float(np.nanmedian(points[:, 2]))
     distance = view.distance * pivot
     seen = (points - np.float32([0, 0, pivot])) @ view.axes().astype(np.float32).T
     depth = seen[:, 2] + np.float32(distance)
@@ -179,28 +181,44 @@ def draw_boundaries(
 ) -> Figure:
     """Step (b): some pairs of neighbouring superpixels, as the camera sees them and from two other places.
 
+    From there the rest is dim, a white line joins their mean positions, and arrows are their normals: eq. 1 is about
+    the line, eq. 2 about the arrows. Line and arrows are over everything, also where something hides their ends.
+
     Args:
         image: (H, W, 3) uint8
         inverse_depth, intrinsics: what the graph was made of. (H, W), (3, 3)
         edges: what a row shows, e.g. "occlusion" -> number of an edge of the graph.
     """
     points = lift_to_scene(inverse_depth, intrinsics, 1e-6, units="scene")  # holes filled, as the graph saw them
+    measured = measure_superpixels(points, graph.superpixels)
     rows, titles = [], []
     for name, edge in edges.items():
         colors, ends = image, graph.edges[edge]
         for end, color in zip(ends, PATCHES):
             colors = np.where((graph.superpixels == end)[..., None], blend(colors, np.uint8(color), 0.75), colors)
         shown = np.isin(graph.superpixels, ends)
+        dim = np.where(shown[..., None], colors, blend(colors, np.uint8(BACKGROUND), 0.55))
+        pair = tuple(values[ends] for values in measured)
         views = (Viewpoint(), Viewpoint(-65, 10, orthographic=True), Viewpoint(-30, 35, orthographic=True))
-        rows.append([_close_up(points, colors, shown, intrinsics, view) for view in views])
+        aside = [_close_up(points, dim, shown, intrinsics, view, pair) for view in views[1:]]
+        rows.append([_close_up(points, colors, shown, intrinsics, views[0]), *aside])
         titles += [f"{name}: as the camera sees it", "from the left", "from above, a little"]
     return image_grid(rows, titles, NARROW)
 
 
 def _close_up(
-    points: np.ndarray, colors: np.ndarray, shown: np.ndarray, intrinsics: np.ndarray, view: Viewpoint
+    points: np.ndarray,
+    colors: np.ndarray,
+    shown: np.ndarray,
+    intrinsics: np.ndarray,
+    view: Viewpoint,
+    pair: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> np.ndarray:
-    """The part of the view around the pixels that are shown, twice as wide as high. RGB, of one size for all"""
+    """The part of the view around the pixels that are shown, twice as wide as high. RGB, of one size for all
+
+    Args:
+        pair: positions and normals of two superpixels, which get a line and two arrows. (2, 3), (2, 3)
+    """
     height, width = shown.shape
     places = project_points(points.reshape(-1, 3), intrinsics, view)[0][shown.ravel()]
     low, high = np.nanmin(places, axis=0), np.nanmax(places, axis=0)
@@ -212,5 +230,18 @@ def _close_up(
     visible = find_visible(points, camera, view, zoom)
     top, left = (int(zoom * (size / 2 - reach)) for size, reach in ((height, half), (width, 2 * half)))
     part = visible[top : visible.shape[0] - top, left : visible.shape[1] - left]
+    scale = CLOSE_UP[0] / part.shape[1]
     part = cv2.resize(part.astype(np.float64), CLOSE_UP, interpolation=cv2.INTER_NEAREST).astype(np.int32)
-    return paint_cloud(part, colors, view)
+    picture = paint_cloud(part, colors, view)
+    if pair is not None:
+        positions, normals = pair
+        pivot = float(np.nanmedian(points[..., 2]))
+        reach = ARROW * half / np.sqrt(intrinsics[0, 0] * intrinsics[1, 1]) * pivot  # of the height, at the pivot
+        ends = np.concatenate([positions, positions + reach * normals]).astype(np.float32)
+        at = (project_points(ends, camera, view, pivot)[0] + 0.5) * zoom - [left, top]
+        a, b, *tips = np.rint(at * scale).astype(int).tolist()
+        cv2.line(picture, a, b, LINE, 2, cv2.LINE_AA)
+        for start, tip, color in zip((a, b), tips, PATCHES):
+            cv2.arrowedLine(picture, start, tip, LINE, 5, cv2.LINE_AA, 0, 0.3)
+            cv2.arrowedLine(picture, start, tip, color, 2, cv2.LINE_AA, 0, 0.3)
+    return picture

@@ -8,9 +8,9 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from skimage.segmentation import find_boundaries
 
-from ..data.labels import IGNORE
+from ..data.labels import ClassSet
 from ..parallel import numpy_generator
-from ..regions import Graph
+from ..regions import Graph, find_impure
 from ..superpixels import average
 from . import WIDTH, blend, color_depth, color_regions, image_grid, image_row, new_figure, show_image
 
@@ -111,12 +111,33 @@ def draw_failures(images: Sequence[np.ndarray], regions: Sequence[np.ndarray], l
     """Regions of some frames; pixels whose class is not the commonest of their region in red."""
     rows = []
     for image, ids, truth in zip(images, regions, labels):
-        counts = np.bincount(
-            ids.ravel().astype(int) * 256 + truth.ravel(), minlength=(int(ids.max()) + 1) * 256
-        ).reshape(-1, 256)
-        wrong = (counts[:, :IGNORE].argmax(axis=1)[ids] != truth) & (truth != IGNORE)
+        wrong, _ = find_impure(ids, truth)
         rows.append(outline(np.where(wrong[..., None], np.array([227, 26, 28], np.uint8), image // 2 + 80), ids))
     return image_grid([rows[i : i + 3] for i in range(0, len(rows), 3)], ["Red: not its region's class"], NARROW)
+
+
+def draw_mixtures(counts: np.ndarray, thin: int, classes: ClassSet, most: int = 6) -> Figure:
+    """Which classes lie in regions of which others, the commonest pairs, as shares of all pixels that do.
+
+    Args:
+        counts, thin: summed over frames, as `count_mixtures` gives them. (256, 256)
+        classes: of the labels; others are shown by their number.
+        most: pairs that are shown.
+    """
+    pairs = [pair for pair in np.argsort(-counts, axis=None)[:most].tolist() if counts.flat[pair]][::-1]
+    names = dict(zip(classes.ids, classes.names))
+    mixtures = [(names.get(i, f"class {i}"), names.get(j, f"class {j}")) for i, j in (divmod(p, 256) for p in pairs)]
+    total = max(int(counts.sum()), 1)
+    figure = new_figure(WIDTH, 0.9 + 0.28 * max(len(pairs), 1))
+    axes = figure.subplots()
+    axes.barh(
+        [f"{own} in a region of {other}" for own, other in mixtures],
+        [100 * counts.flat[pair] / total for pair in pairs],
+        color="#31688e",
+    )
+    axes.set_xlabel("% of the pixels that are not of their region's class")
+    axes.set_title(f"{100 * thin / total:.0f} % of them lie in things thinner than a superpixel")
+    return figure
 
 
 def enlarge(array: np.ndarray, zoom: int) -> np.ndarray:

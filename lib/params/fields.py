@@ -1,5 +1,6 @@
 """What a field of a parameter class may say beside its type and default, and checks of values."""
 
+import math
 from dataclasses import field
 from typing import Any
 
@@ -26,6 +27,17 @@ def check(condition: bool, sentence: str) -> None:
 def check_positive(params: Any, *names: str) -> None:
     for name in names:
         check(getattr(params, name) > 0, f"{name} must be positive, not {getattr(params, name)}")
+
+
+def check_not_negative(params: Any, *names: str) -> None:
+    for name in names:
+        check(getattr(params, name) >= 0, f"{name} must not be negative, not {getattr(params, name)}")
+
+
+def check_finite(params: Any) -> None:
+    """Every float of a parameter class: YAML writes .nan and .inf, and no comparison refuses both."""
+    for name, value in vars(params).items():
+        check(not isinstance(value, float) or math.isfinite(value), f"{name} must be a finite number, not {value}")
 
 
 def check_fraction(params: Any, *names: str) -> None:

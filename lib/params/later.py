@@ -19,11 +19,14 @@ class SpeedParams:
     frames: int = 2  # each of another street
     repeats: int = 3  # of everything that is timed, in turn; medians are kept
     trials: int = 10  # of Infomap, beside a single one
+    seeds: int = 3  # of Infomap, whose partitions are compared
+    moves: int = 40  # of the panel's sliders
 
     def __post_init__(self) -> None:
-        check_positive(self, "workers", "superpixels", "frames", "repeats")
+        check_positive(self, "workers", "superpixels", "frames", "repeats", "moves")
         check(self.smoothing >= 0, f"smoothing must not be negative, not {self.smoothing}")
-        check(self.trials >= 2, f"trials must be at least 2, not {self.trials}")
+        for name in ("trials", "seeds"):
+            check(getattr(self, name) >= 2, f"{name} must be at least 2, not {getattr(self, name)}")
         check(
             self.height >= 32 and self.width >= 32, f"frames must be 32 x 32 at least, not {self.height} x {self.width}"
         )

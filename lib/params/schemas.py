@@ -6,7 +6,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from .fields import check, check_choice, check_fraction, check_positive, how, length
+from .fields import check, check_choice, check_finite, check_fraction, check_not_negative, check_positive, how, length
 from .later import SpeedParams, VideoParams
 
 DATASETS = {
@@ -150,7 +150,14 @@ class DepthParams:
 
 
 REGION_SOURCES = ("depth", "slic", "grid", "felzenszwalb", "contours", "truth", "learned")
-RELEASED = {"color_weight": 0.0, "bias": -4.0, "cut": 0.2, "min_inverse_depth": 0.005}
+RELEASED = {
+    "smoothing": 1.0,
+    "units": "axes",
+    "color_weight": 0.0,
+    "bias": -4.0,
+    "cut": 0.2,
+    "min_inverse_depth": 0.005,
+}
 REGION_PRESETS = {  # for about 10,000 superpixels an image; the first two: facts/cpcdr.md sec. 4, 5
     "full": RELEASED | {"occlusion_weight": 36.0, "support_weight": 2.5},  # a comment in the released code
     "released": RELEASED  # its active line, and what else it does
@@ -162,11 +169,11 @@ REGION_PRESETS = {  # for about 10,000 superpixels an image; the first two: fact
         "support_height": "mean",
         "search": "full",
     },
-    "fitted": {  # by purity above SLIC's on six validation streets of 384 x 768 with true depth
+    "fitted": RELEASED  # by purity above SLIC's on six validation streets of 384 x 768 with true depth (clips 6 to 11)
+    | {
         "occlusion_weight": 9.0,
         "support_weight": 1000.0,
         "color_weight": 0.1,
-        "bias": -4.0,
         "cut": 0.04,
         "min_inverse_depth": 0.03,
     },
@@ -191,8 +198,8 @@ class RegionParams:
     learned_weight: float = 4.0  # source learned: joins eq. 3 where two neighbours are of different clusters
     superpixels: int = 500  # paper: 10000 at 1024 x 2048
     compactness: float = 10.0  # of SLIC: weight of position against colour (paper: 10)
-    smoothing: float = 0.0  # of SLIC: Gaussian sigma in pixels (paper: 1, on images 16 times as wide)
-    slic_iterations: int = 10  # scikit-image's default; 3 at 384 x 768 look the same and take half the time
+    smoothing: float = 0.0  # * of SLIC: Gaussian sigma in pixels (paper: 1, on images 16 times as wide)
+    slic_iterations: int = 10  # of k-means, scikit-image's default; 3 take a third of its time (notebook 10)
     preset: str = "none"  # full (36, 2.5, -4), released (48, 0, -4) or fitted (9, 1000, -4) replace constants marked *
     occlusion_weight: float = 9.0  # * w_ocln of eq. 3 (released code: 48 or 36, for smaller superpixels)
     support_weight: float = 320.0  # * w_sup of eq. 3 (released code: 0 or 2.5, heights in units of another sky)
@@ -203,7 +210,7 @@ class RegionParams:
     camera: str = "own"  # * own = of each frame, or released: the constants of its code, whatever the camera
     preferred_modules: int = 0  # * that Infomap aims at; 0 = none (released code: 10, and then seeds disagree)
     support_height: str = "lower"  # * eq. 2 looks at the lower neighbour (paper), or at their mean (released code)
-    units: str = "axes"  # x, height, z each in its own standard deviation (released code), or scene: one unit for all
+    units: str = "axes"  # * x, height, z each in its own standard deviation (released code), or scene: one unit for all
     search: str = "fast"  # * Infomap: fast, or full: a third more time for a codelength about 1 % shorter
     trials: int = 1  # Infomap runs per level; the best codelength wins
     expect: bool = how(True)  # as in 01
@@ -219,11 +226,11 @@ class RegionParams:
         if self.preset != "none":
             for name, value in REGION_PRESETS[self.preset].items():
                 object.__setattr__(self, name, value)
+        check_finite(self)
         check_positive(self, "superpixels", "compactness", "slic_iterations", "trials", "min_inverse_depth")
         check_fraction(self, "cut", "min_inverse_depth")
-        check(self.smoothing >= 0, f"smoothing must not be negative, not {self.smoothing}")
-        check(self.count >= 0, f"count must not be negative, not {self.count}")
-        check(self.preferred_modules >= 0, f"preferred_modules must not be negative, not {self.preferred_modules}")
+        check_not_negative(self, "smoothing", "count", "preferred_modules")
+        check_not_negative(self, "occlusion_weight", "support_weight", "color_weight", "learned_weight")
         check(
             bool(self.learned_from) == (self.source == "learned"),
             "source = 'learned' and learned_from, the run whose 04 is used, go together",

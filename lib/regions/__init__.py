@@ -14,10 +14,11 @@ from .grouping import (
     group_nodes,
     group_regions,
     lift_to_scene,
+    measure_superpixels,
     weigh_edges,
 )
 from .learned import vote_clusters
-from .metrics import cut_grid, cut_slic, find_true_segments, purity, score_regions
+from .metrics import count_mixtures, cut_grid, cut_slic, find_impure, find_true_segments, purity, score_regions
 from .shards import group_frames
 from .sources import Observation, cut_every_source, cut_regions
 
@@ -27,11 +28,13 @@ __all__ = [
     "Observation",
     "average_rows",
     "build_graph",
+    "count_mixtures",
     "cut_every_source",
     "cut_grid",
     "cut_regions",
     "cut_slic",
     "find_communities",
+    "find_impure",
     "find_true_segments",
     "group_frames",
     "group_graph",
@@ -39,6 +42,7 @@ __all__ = [
     "group_regions",
     "invert_depth",
     "lift_to_scene",
+    "measure_superpixels",
     "purity",
     "read_inverse_depth_of",
     "score_regions",

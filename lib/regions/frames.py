@@ -13,7 +13,7 @@ from ..data.cameras import correct_intrinsics, intrinsics_of
 from ..intrinsics import UNKNOWN, intrinsics_from_field_of_view
 from .grouping import Graph, build_graph
 from .metrics import cut_grid, cut_slic, score_regions
-from .sources import Observation, cut_regions
+from .sources import Observation, cut_regions, needs_depth
 
 FARTHEST = 1e6  # metres; stands for the sky's infinite depth, so that its inverse is small but not "no value"
 
@@ -88,7 +88,7 @@ class FrameGrouper:
             labels, instances = self.dataset.labels(frame), self.dataset.instances(frame)
         if source == "learned":
             clusters = read_map(self.stage.path(f"clusters/{frame.id}.png"))
-        depth = self.inverse_depth(frame), self.intrinsics(frame)
+        depth = (self.inverse_depth(frame), self.intrinsics(frame)) if needs_depth(self.stage.params) else (None, None)
         return Observation(image, *depth, labels, instances, clusters)
 
     def save_clusters(self, training: Artifact, frames: Sequence[Frame]) -> None:

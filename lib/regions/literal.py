@@ -21,8 +21,9 @@ from .grouping import INFOMAP, released_intrinsics
 
 
 def segment_superpixels(image: np.ndarray, params: RegionParams) -> np.ndarray:
-    """SLIC on the image as it is. Ids from 0. (H, W)"""
-    return slic(image, n_segments=params.superpixels, compactness=params.compactness, sigma=1, start_label=0)
+    """SLIC on the image as it is; the release smooths with sigma 1. Ids from 0. (H, W)"""
+    how = {"n_segments": params.superpixels, "compactness": params.compactness, "sigma": params.smoothing}
+    return slic(image, **how, start_label=0)
 
 
 def lift_to_scene(inverse_depth: np.ndarray, params: RegionParams) -> np.ndarray:

@@ -46,6 +46,46 @@ def purity(regions: np.ndarray, labels: np.ndarray) -> float:
     return float(overlaps.max(axis=1).sum() / overlaps.sum())
 
 
+def find_impure(regions: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Where the class of a pixel is not the commonest of its region, and which that is.
+
+    Args:
+        regions: ids >= 0. (H, W)
+        labels: train ids, 255 = ignore. (H, W)
+    Returns:
+        True where it is another; train id of the commonest class, 0 where no pixel of the region has a label.
+        (H, W) bool, (H, W) uint8
+    """
+    codes = regions.ravel().astype(np.int64) * 256 + labels.ravel()
+    counts = np.bincount(codes, minlength=(int(regions.max()) + 1) * 256).reshape(-1, 256)
+    commonest = counts[:, :IGNORE].argmax(axis=1).astype(np.uint8)[regions]
+    return (commonest != labels) & (labels != IGNORE), commonest
+
+
+def find_thin(labels: np.ndarray, side: int) -> np.ndarray:
+    """Pixels that no square of `side` pixels of one class covers; classes go on beyond the border. (H, W) bool"""
+    square = np.ones((side, side), np.uint8)
+    first, last = (change(labels, square, borderType=cv2.BORDER_REPLICATE) for change in (cv2.erode, cv2.dilate))
+    whole = (first == last).astype(np.uint8)  # middles of squares of one class
+    return cv2.dilate(whole, square, anchor=((side - 1) - side // 2,) * 2) == 0
+
+
+def count_mixtures(regions: np.ndarray, labels: np.ndarray, superpixels: int) -> tuple[np.ndarray, int]:
+    """What is wrong in impure regions: pixels by their class and by the commonest class of their region.
+
+    Args:
+        regions, labels: as in `find_impure`.
+        superpixels: how many the frame was cut into.
+    Returns:
+        Pixels of each class (row) in regions of each other (column); how many of them lie in things thinner than the
+        mean superpixel is wide. (256, 256), a number
+    """
+    impure, commonest = find_impure(regions, labels)
+    codes = labels[impure].astype(np.int64) * 256 + commonest[impure]
+    thin = find_thin(labels, max(1, round((labels.size / superpixels) ** 0.5)))
+    return np.bincount(codes, minlength=256**2).reshape(256, 256), int((thin & impure).sum())
+
+
 def asa(regions: np.ndarray, segments: np.ndarray) -> float:
     """Achievable segmentation accuracy: as purity, but two things of one class count as different. 0..1"""
     overlaps = _count_overlaps(regions, segments, segments > 0)

@@ -63,7 +63,7 @@ class GroupedFrames:
     peak_memory: int
 
     @property
-    def efficiency(self) -> float:
+    def busy_share(self) -> float:
         """Share of the workers' time that they spent on frames: the rest is starting, sending and waiting. 0..1"""
         return self.busy / (self.workers * self.seconds) if self.made else 0.0
 
@@ -77,7 +77,7 @@ class GroupedFrames:
         if not self.made:
             return f"nothing to group{there}"
         who = "1 worker" if self.workers == 1 else f"{self.workers} workers"
-        text = f"{self.made} frames in {self.seconds:.1f} s on {who}, busy {100 * self.efficiency:.0f} % of the time"
+        text = f"{self.made} frames in {self.seconds:.1f} s on {who}, busy {100 * self.busy_share:.0f} % of the time"
         text += f", with {self.peak_memory / 1e6:.0f} MB at most in each{there}"
         if not self.seconds_per_frame:
             return text
@@ -257,7 +257,7 @@ def _run(work: _Work, shards: Sequence[Shard], workers: int, scheduler: str) -> 
             if made := work.read(shard):
                 yield left.pop(shard.number), made
         _count_deaths(work, list(left.values()), deaths, bool(suspects), died)
-        # `begin` has cleared what others made, so the maps that lie there are of this very work
+        # the maps that lie there are of this very work: `artifacts.begin` keeps none of other parameters or inputs
         work.grouper.stage.continued = True
 
 

@@ -101,6 +101,11 @@ def choose_source(params: RegionParams, source: str, count: int = 0) -> RegionPa
     return replace(params, source=source, learned_from=run if source == "learned" else "", count=count)
 
 
+def needs_depth(params: RegionParams) -> bool:
+    """Whether the source looks at depth, or at how many regions depth gives."""
+    return params.source in ("depth", "learned") or (params.source != "truth" and params.count == 0)
+
+
 def find_count(seen: Observation, params: RegionParams) -> int:
     """How many regions to cut: `params.count`, or as many as depth gives this frame.
 

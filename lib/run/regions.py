@@ -23,7 +23,6 @@ import numpy as np
 from tqdm import tqdm
 
 from .. import ROOT, artifacts, data, params
-from ..clusters import learn_clusters
 from ..data import Frame
 from ..parallel import numpy_generator, parallel_map
 from ..params import RegionParams
@@ -259,6 +258,8 @@ def _measure(arguments: argparse.Namespace) -> dict[str, Any]:
         frames = [frames[i] for i in np.linspace(0, len(frames) - 1, arguments.frames).round().astype(int)]
     clusters = [None] * len(frames)
     if arguments.learned_from:
+        from ..clusters import learn_clusters  # here: it loads torch, which the processes that group do without
+
         images = np.stack([dataset.image(frame) for frame in frames])
         training = artifacts.load(arguments.learned_from, "04_training")
         clusters = learn_clusters(training, arguments.clusters)(images)

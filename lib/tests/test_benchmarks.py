@@ -3,6 +3,7 @@
 from dataclasses import replace
 from functools import partial
 
+import ipywidgets
 import numpy as np
 import pytest
 
@@ -63,9 +64,28 @@ def test_choices_are_compared_on_the_same_graph_only(views):
     for row in found.values():
         assert 0 < row["purity"] <= 1
         assert row["agreement_of_seeds"] <= 1
+        assert row["purity_range"][0] <= row["purity"] <= row["purity_range"][1]
+        assert row["agreement_error"] >= 0
         assert row["milliseconds"] > 0
     assert "| other | " in (table := benchmarks.describe_choices(found))
     assert len(table.splitlines()) == 6
+
+
+def test_a_panel_is_timed_by_its_sliders():
+    moves = []
+
+    def answer(change):
+        moves.append((change["owner"].description, change["new"]))
+
+    sliders = [ipywidgets.FloatSlider(min=low, max=low + 1, description=name) for name, low in (("a", 5), ("b", 9))]
+    for slider in sliders:
+        slider.observe(answer, names="value")
+    panel = ipywidgets.Box([*sliders, ipywidgets.HTML("c")])
+    assert 0 < benchmarks.time_panel(panel, ("a", "b"), moves=10) < 5
+    assert [name for name, _ in moves] == ["a", "b"] * 5
+    assert all(low <= value <= low + 1 for (_, value), low in zip(moves, [5, 9] * 5))
+    with pytest.raises(ValueError, match="no slider 'c': it has a, b"):
+        benchmarks.time_panel(panel, ("a", "c"))
 
 
 def test_agreement_of_partitions():
@@ -87,7 +107,7 @@ def test_processes_that_disagree_are_no_benchmark(views, monkeypatch):
         benchmarks.measure_scaling(views[:1], PARAMS, 2, repeats=1)
 
 
-@pytest.mark.parametrize("wrong", [{"trials": 1}, {"height": 16}, {"smoothing": -1.0}, {"repeats": 0}])
+@pytest.mark.parametrize("wrong", [{"trials": 1}, {"height": 16}, {"smoothing": -1.0}, {"repeats": 0}, {"seeds": 1}])
 def test_impossible_parameters(wrong):
     with pytest.raises(ParameterError):
         SpeedParams(**wrong)

@@ -105,6 +105,15 @@ def test_what_may_change_on_a_resume():
     assert params.fixed(other) != params.fixed(params.TrainingParams())
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("bias", float("nan")), ("occlusion_weight", float("inf")), ("support_weight", -1.0), ("smoothing", -1.0)],
+)
+def test_weights_that_say_nothing_are_refused(name, value):
+    with pytest.raises(params.ParameterError, match=f"{name} must (be a finite number|not be negative)"):
+        params.make(params.RegionParams, {name: value})
+
+
 def test_a_preset_replaces_constants():
     full = params.make(params.RegionParams, {"preset": "full"})
     assert (full.occlusion_weight, full.support_weight, full.bias, full.color_weight) == (36.0, 2.5, -4.0, 0.0)

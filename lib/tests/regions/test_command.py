@@ -115,7 +115,7 @@ def test_learned_keeps_its_number_and_is_merged_to_the_equal_one(run, monkeypatc
     monkeypatch.setattr(
         regions.artifacts, "load", lambda name, stage, load=artifacts.load: stage == "04_training" or load(name, stage)
     )
-    monkeypatch.setattr(regions, "learn_clusters", lambda training, clusters: lambda images: kinds)
+    monkeypatch.setattr("lib.clusters.learn_clusters", lambda training, clusters: lambda images: kinds)
     found = regions._measure(regions.read_arguments([run, "--sources", "depth", "learned", "--learned-from", "other"]))
     assert list(found["sources"]) == ["depth", "learned", regions.MERGED]
     own, merged, depth = (

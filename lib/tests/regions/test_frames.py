@@ -65,6 +65,15 @@ def test_true_depth_where_there_is_some(depth):
         grouper(dataset.frames()[1])
 
 
+def test_a_source_that_needs_no_depth_reads_none(depth):
+    params = RegionParams(run=depth.run, depth="truth", source="grid", count=6)
+    dataset, stage = TwoFrames(), artifacts.begin("02_regions", params, inputs=[depth])
+    assert FrameGrouper(dataset, depth, stage)(dataset.frames()[1])["regions_per_frame"] == 6  # has no true depth
+    counted = FrameGrouper(dataset, depth, artifacts.begin("02_regions", replace(params, count=0), inputs=[depth]))
+    with pytest.raises(ValueError, match="no true depth"):
+        counted(dataset.frames()[1])
+
+
 def test_frames_of_the_camera_that_was_learned_get_its_focal_length(tmp_path):
     def matrix(about, calibrated=False, intrinsics=INTRINSICS, **values):
         stage = artifacts.begin("01_depth", DepthParams(run=str(tmp_path), **{"dataset": "camvid", **values}))

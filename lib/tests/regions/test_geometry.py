@@ -70,6 +70,13 @@ def test_damaged_depth_is_refused(value):
         group_regions(image, inverse, INTRINSICS, PARAMS)
 
 
+@pytest.mark.parametrize("matrix", [np.full((3, 3), np.nan), np.zeros((3, 3)), np.diag([30.0, -30, 1]), np.eye(2)])
+def test_what_is_no_camera_is_refused(matrix):
+    image, inverse, _ = draw_street()
+    with pytest.raises(ValueError, match="intrinsics must be a finite 3 x 3 matrix"):
+        group_regions(image, inverse, matrix, PARAMS)
+
+
 @pytest.mark.parametrize("shape", [(1, 8), (8, 1)])
 def test_a_single_row_or_column_is_refused(shape):
     with pytest.raises(ValueError, match="2 rows and 2 columns at least"):

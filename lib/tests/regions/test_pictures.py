@@ -2,9 +2,10 @@
 
 import numpy as np
 
+from lib.data.labels import CITYSCAPES_19
 from lib.figures import regions as pictures
 from lib.figures.region_cloud import draw_boundaries
-from lib.regions import grouping
+from lib.regions import count_mixtures, grouping
 from lib.regions.grouping import weigh_edges
 from lib.widgets.regions import explore_weights
 
@@ -25,8 +26,12 @@ def test_every_picture_is_drawn_and_the_panel_answers():
         pictures.draw_weights(weights, PARAMS.cut, weights > 0.5),
         pictures.draw_scores(scores),
         pictures.draw_failures([image], [regions], [labels]),
+        pictures.draw_mixtures(*count_mixtures(regions, labels, 60), CITYSCAPES_19),
     ]
     assert all(len(picture._repr_mimebundle_()) == 1 for picture in drawn)
+    bars = drawn[-1].axes[0]
+    assert 1 <= len(bars.patches) <= 6
+    assert all(" in a region of " in text.get_text() for text in bars.get_yticklabels())
     panel = explore_weights(image, graph, PARAMS)
     before = panel.children[-1].value
     panel.children[0].value = 60.0

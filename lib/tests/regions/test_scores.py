@@ -19,6 +19,35 @@ def test_scores_of_perfect_and_of_no_regions():
     assert one["boundary_recall"] == 0
 
 
+def test_what_is_wrong_in_impure_regions():
+    regions, labels = np.repeat([[1, 1, 1, 2]], 4, axis=0), np.repeat([[0, 0, 7, 255]], 4, axis=0).astype(np.uint8)
+    labels[3, 3] = 7
+    impure, commonest = metrics.find_impure(regions, labels)
+    assert np.array_equal(impure, labels * (regions == 1) == 7)
+    assert (commonest == np.where(regions == 1, 0, 7)).all()
+    counts, thin = metrics.count_mixtures(regions, labels, superpixels=4)  # 2 x 2 pixels: the strip of 7 is thinner
+    assert (counts.sum(), counts[7, 0], thin) == (4, 4, 4)
+    assert metrics.count_mixtures(regions, labels, superpixels=16)[1] == 0
+
+
+@given(st.integers(0, 999), st.integers(1, 6))
+def test_thin_things_against_squares(seed, side):
+    labels = np.random.default_rng(seed).integers(0, 2, (4, 5)).astype(np.uint8).repeat(3, axis=0).repeat(3, axis=1)
+    labels[5], labels[:, 8] = 2, 255
+    reach = side - 1
+    padded = np.pad(labels, reach, mode="edge")  # classes go on beyond the border
+    covered = np.zeros(padded.shape, bool)
+    for r in range(padded.shape[0] - reach):
+        for c in range(padded.shape[1] - reach):
+            square = padded[r : r + side, c : c + side]
+            covered[r : r + side, c : c + side] |= (square == square[0, 0]).all()
+    middle = np.s_[reach : reach + labels.shape[0], reach : reach + labels.shape[1]]
+    found, expected = metrics.find_thin(labels, side), ~covered[middle]
+    inside = np.s_[side:-side, side:-side]
+    assert np.array_equal(found[inside], expected[inside])
+    assert (found >= expected).all()  # squares whose middle lies beyond the border do not count
+
+
 def test_scores_against_loops():
     rng = np.random.default_rng(5)
     regions, labels = rng.integers(1, 6, (12, 14)), rng.integers(0, 3, (12, 14)).astype(np.uint8)

@@ -328,7 +328,7 @@ def test_left_overs_of_killed_processes_go_when_they_are_old(painter):
 
 def test_the_report_is_arithmetic():
     report = GroupedFrames([], 40, 24, seconds=10.0, busy=18.0, workers=2, seconds_per_frame=0.4, peak_memory=3 * 10**8)
-    assert report.efficiency == 0.9
+    assert report.busy_share == 0.9
     assert report.estimate_hours() == pytest.approx(0.4 * 89250 / 2 / 3600)
     assert report.describe() == (
         "40 frames in 10.0 s on 2 workers, busy 90 % of the time, with 300 MB at most in each; 24 maps were there "
