@@ -244,10 +244,11 @@ def time_panel(panel: Any, knobs: Sequence[str], moves: int = 40) -> float:
     """Seconds within which nineteen of twenty answers of a panel of sliders come, on the wall.
 
     Args:
-        panel: a box of ipywidgets, whose sliders answer when their value is set.
+        panel: a box of ipywidgets, whose sliders answer when their value is set; its text then says "answered in".
         knobs: descriptions of the sliders that are moved, in turn, to places drawn at random.
     Raises:
         ValueError: a knob is not there.
+        RuntimeError: a move is not answered: a panel shows its errors, and they come fast.
     """
     sliders = {child.description: child for child in panel.children if hasattr(child, "min")}
     if missing := set(knobs) - set(sliders):
@@ -259,6 +260,9 @@ def time_panel(panel: Any, knobs: Sequence[str], moves: int = 40) -> float:
         started = time.perf_counter()
         slider.value = place
         taken.append(time.perf_counter() - started)
+        texts = [str(child.value) for child in panel.children if hasattr(child, "value")]
+        if not any("answered in" in text for text in texts):
+            raise RuntimeError(f"{slider.description} = {place:.3g} was not answered: {' '.join(texts[-3:])[:300]}")
     return float(np.quantile(taken, 0.95))
 
 

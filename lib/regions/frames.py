@@ -91,6 +91,12 @@ class FrameGrouper:
         depth = (self.inverse_depth(frame), self.intrinsics(frame)) if needs_depth(self.stage.params) else (None, None)
         return Observation(image, *depth, labels, instances, clusters)
 
+    def observe_all(self, frame: Frame) -> Observation:
+        """All that is known of a frame, for every source that finds what it needs; as `observe`, of its own image."""
+        seen = self.observe(frame, self.dataset.image(frame))
+        known = {"inverse_depth": self.inverse_depth(frame), "intrinsics": self.intrinsics(frame)}
+        return replace(seen, labels=self.dataset.labels(frame), instances=self.dataset.instances(frame), **known)
+
     def save_clusters(self, training: Artifact, frames: Sequence[Frame]) -> None:
         """What a finished 04 finds alike in frames, for source = learned; see `lib.clusters.save_clusters`."""
         clusters = import_module("lib.clusters")  # by name: other sources do not depend on the code of networks

@@ -19,7 +19,7 @@ from ..superpixels import average, find_edges, segment_superpixels
 
 SMALLEST_WEIGHT = 1e-9  # keeps 1 / W finite where a user's bias drives the sigmoid to 0
 INFOMAP = "--two-level --silent --flow-model undirected --teleportation-probability 0"
-FAST = "--tune-iteration-limit 1"  # half the time for a codelength 1 % longer (speed.json; facts sheet performance 1)
+FAST = "--tune-iteration-limit 1"  # a codelength 1 % longer for less time (notebook 10; facts sheet performance 1)
 
 
 @dataclass(frozen=True)
@@ -74,8 +74,8 @@ def lift_to_scene(
         ValueError: negative or not finite values, or no value at all; no pinhole matrix.
     """
     matrix = np.asarray(intrinsics, np.float64)
-    if matrix.shape != (3, 3) or not np.isfinite(matrix).all() or min(matrix[0, 0], matrix[1, 1]) <= 0:
-        raise ValueError(f"intrinsics must be a finite 3 x 3 matrix with focal lengths above 0, not {matrix.tolist()}")
+    if matrix.shape != (3, 3) or not np.isfinite(matrix).all() or min(*np.diag(matrix), np.linalg.det(matrix)) <= 0:
+        raise ValueError(f"intrinsics must be a finite 3 x 3 matrix with a diagonal above 0, not {matrix.tolist()}")
     if min(inverse_depth.shape) < 2:
         raise ValueError(f"regions need 2 rows and 2 columns at least, not {inverse_depth.shape}: surfaces are steps")
     if not np.isfinite(inverse_depth).all() or inverse_depth.min() < 0:

@@ -63,7 +63,10 @@ def find_impure(regions: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np
 
 
 def find_thin(labels: np.ndarray, side: int) -> np.ndarray:
-    """Pixels that no square of `side` pixels of one class covers; classes go on beyond the border. (H, W) bool"""
+    """Pixels that no square of `side` pixels of one class covers. (H, W) bool
+
+    Classes go on beyond the border, but the middle of a square must lie in the image.
+    """
     square = np.ones((side, side), np.uint8)
     first, last = (change(labels, square, borderType=cv2.BORDER_REPLICATE) for change in (cv2.erode, cv2.dilate))
     whole = (first == last).astype(np.uint8)  # middles of squares of one class

@@ -176,8 +176,8 @@ def cut_felzenszwalb(image: np.ndarray, count: int) -> np.ndarray:
     """Graph-based regions, about `count` of them: the scale is searched for, and the nearest number is kept.
 
     A larger scale gives fewer regions, though not at every step. Numbers fall about as 1 / scale, which gives the next
-    guess; once one scale is too small and one too large, it is read off the line between them, in logarithms, and kept
-    a tenth away from both, so that their distance shrinks.
+    guess; once one scale is too small and one too large, it is read off the line between them, in logarithms. A guess
+    is always kept a tenth away from both ends of what is left, so that this shrinks.
 
     Args:
         image: RGB. (H, W, 3) uint8

@@ -80,12 +80,16 @@ def test_a_panel_is_timed_by_its_sliders():
     sliders = [ipywidgets.FloatSlider(min=low, max=low + 1, description=name) for name, low in (("a", 5), ("b", 9))]
     for slider in sliders:
         slider.observe(answer, names="value")
-    panel = ipywidgets.Box([*sliders, ipywidgets.HTML("c")])
+    status = ipywidgets.HTML("answered in 0.1 s", description="c")
+    panel = ipywidgets.Box([*sliders, status])
     assert 0 < benchmarks.time_panel(panel, ("a", "b"), moves=10) < 5
     assert [name for name, _ in moves] == ["a", "b"] * 5
     assert all(low <= value <= low + 1 for (_, value), low in zip(moves, [5, 9] * 5))
     with pytest.raises(ValueError, match="no slider 'c': it has a, b"):
         benchmarks.time_panel(panel, ("a", "c"))
+    status.value = "ValueError: too many regions"
+    with pytest.raises(RuntimeError, match="was not answered: .*too many regions"):
+        benchmarks.time_panel(panel, ("a",))
 
 
 def test_agreement_of_partitions():

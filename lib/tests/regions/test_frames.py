@@ -9,7 +9,7 @@ from lib import artifacts
 from lib.data import Dataset, Frame
 from lib.intrinsics import UNKNOWN, field_of_view_of, intrinsics_from_field_of_view
 from lib.params import DepthParams, RegionParams
-from lib.regions import FrameGrouper, average_rows
+from lib.regions import FrameGrouper, average_rows, cut_every_source
 
 from .fixtures import INTRINSICS, SIZE, draw_street
 
@@ -72,6 +72,14 @@ def test_a_source_that_needs_no_depth_reads_none(depth):
     counted = FrameGrouper(dataset, depth, artifacts.begin("02_regions", replace(params, count=0), inputs=[depth]))
     with pytest.raises(ValueError, match="no true depth"):
         counted(dataset.frames()[1])
+
+
+@pytest.mark.parametrize("source", ["depth", "grid", "truth"])
+def test_all_that_is_known_serves_every_source(depth, source):
+    params = RegionParams(run=depth.run, superpixels=60, source=source, count=0 if source == "depth" else 6)
+    grouper = FrameGrouper(TwoFrames(), depth, artifacts.begin("02_regions", params, inputs=[depth]))
+    found = cut_every_source(grouper.observe_all(TwoFrames().frames()[0]), params)
+    assert set(found) == {"depth", "slic", "grid", "felzenszwalb", "contours", "truth"}
 
 
 def test_frames_of_the_camera_that_was_learned_get_its_focal_length(tmp_path):

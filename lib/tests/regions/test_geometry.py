@@ -70,7 +70,9 @@ def test_damaged_depth_is_refused(value):
         group_regions(image, inverse, INTRINSICS, PARAMS)
 
 
-@pytest.mark.parametrize("matrix", [np.full((3, 3), np.nan), np.zeros((3, 3)), np.diag([30.0, -30, 1]), np.eye(2)])
+@pytest.mark.parametrize(
+    "matrix", [np.full((3, 3), np.nan), np.zeros((3, 3)), np.diag([30.0, -30, 1]), np.diag([30.0, 30, 0]), np.eye(2)]
+)
 def test_what_is_no_camera_is_refused(matrix):
     image, inverse, _ = draw_street()
     with pytest.raises(ValueError, match="intrinsics must be a finite 3 x 3 matrix"):

@@ -32,7 +32,7 @@ def test_what_is_wrong_in_impure_regions():
 
 @given(st.integers(0, 999), st.integers(1, 6))
 def test_thin_things_against_squares(seed, side):
-    labels = np.random.default_rng(seed).integers(0, 2, (4, 5)).astype(np.uint8).repeat(3, axis=0).repeat(3, axis=1)
+    labels = np.random.default_rng(seed).integers(0, 2, (7, 8)).astype(np.uint8).repeat(3, axis=0).repeat(3, axis=1)
     labels[5], labels[:, 8] = 2, 255
     reach = side - 1
     padded = np.pad(labels, reach, mode="edge")  # classes go on beyond the border
