@@ -83,19 +83,22 @@ class FrameGrouper:
 
         Clusters are those that `save_clusters` left in this stage.
         """
-        source, labels, instances, clusters = self.stage.params.source, None, None, None
-        if source == "truth" and frame.labelled:
+        labels, instances = None, None
+        if self.stage.params.source == "truth" and frame.labelled:
             labels, instances = self.dataset.labels(frame), self.dataset.instances(frame)
-        if source == "learned":
-            clusters = read_map(self.stage.path(f"clusters/{frame.id}.png"))
         depth = (self.inverse_depth(frame), self.intrinsics(frame)) if needs_depth(self.stage.params) else (None, None)
-        return Observation(image, *depth, labels, instances, clusters)
+        return Observation(image, *depth, labels, instances, self._read_clusters(frame))
 
     def observe_all(self, frame: Frame) -> Observation:
-        """All that is known of a frame, for every source that finds what it needs; as `observe`, of its own image."""
-        seen = self.observe(frame, self.dataset.image(frame))
-        known = {"inverse_depth": self.inverse_depth(frame), "intrinsics": self.intrinsics(frame)}
-        return replace(seen, labels=self.dataset.labels(frame), instances=self.dataset.instances(frame), **known)
+        """All that is known of a frame, whatever the source of `params`, for every source that finds what it needs."""
+        image, depth = self.dataset.image(frame), (self.inverse_depth(frame), self.intrinsics(frame))
+        truth = self.dataset.labels(frame), self.dataset.instances(frame)
+        return Observation(image, *depth, *truth, self._read_clusters(frame))
+
+    def _read_clusters(self, frame: Frame) -> np.ndarray | None:
+        if self.stage.params.source != "learned":
+            return None
+        return read_map(self.stage.path(f"clusters/{frame.id}.png"))
 
     def save_clusters(self, training: Artifact, frames: Sequence[Frame]) -> None:
         """What a finished 04 finds alike in frames, for source = learned; see `lib.clusters.save_clusters`."""
