@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .artifacts import read_json
-from .camera import sample
+from .parallel.ranks import sum_ranks
 
 STRIDE = 4  # of the embeddings
 COARSEST = 32  # stride of the last feature map: image sides are multiples of it
@@ -27,6 +27,7 @@ WIDTHS = {"resnet18": (64, 64), "resnet34": (64, 64), "resnet50": (256, 128)}  #
 GROUPS = 32  # of GroupNorm in the head
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, in 0..1
 WRAPPERS = ("state_dict", "model", "backbone")  # keys under which other projects keep a backbone's weights
+CHANNEL_SUM = (0, 2, 3)  # of (B, C, H, W)
 PARTS = ("backbone", "head", "projection")
 
 
@@ -113,11 +114,68 @@ class Embedder(nn.Module):
         if images.shape[1] % COARSEST or images.shape[2] % COARSEST:
             sides = tuple(images.shape[1:3])
             raise ValueError(f"image sides must be multiples of {COARSEST}, not {sides}: resize or pad them")
-        return self.head(self.backbone(prepare_images(images)))
+        return self.head(self.backbone(prepare_images(images).to(self.backbone.conv1.weight.dtype)))
 
     def forward(self, images: Tensor) -> Tensor:
         """RGB (B, H, W, 3) uint8 -> embeddings, not normalised. (B, D, H/4, W/4)"""
         return self.projection(self.features(images))
+
+
+class _Normalize(torch.autograd.Function):
+    """(B, C, H, W) -> zero mean and unit variance a channel over all processes; and mean, variance, count of them.
+
+    Sums are kept in float64: their differences decide the gradient, and float32 leaves two digits of it.
+    """
+
+    @staticmethod
+    def forward(ctx, x: Tensor, eps: float) -> tuple[Tensor, ...]:
+        exact = x if x.dtype == torch.float64 else x.float()
+        count = sum_ranks(x.new_full((), x.numel() // x.shape[1], dtype=torch.float64))
+        mean = sum_ranks(exact.sum(CHANNEL_SUM, dtype=torch.float64)) / count
+        centred = exact - mean.to(exact.dtype)[:, None, None]
+        variance = sum_ranks(centred.square().sum(CHANNEL_SUM, dtype=torch.float64)) / count
+        inverse = (variance + eps).rsqrt().to(exact.dtype)[:, None, None]
+        normal = centred.mul_(inverse)
+        ctx.save_for_backward(normal, inverse, count)
+        ctx.mark_non_differentiable(mean, variance, count)
+        return normal.to(x.dtype), mean, variance, count
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor, *_: Tensor) -> tuple[Tensor, None]:
+        normal, inverse, count = ctx.saved_tensors
+        exact = gradient.to(normal.dtype)
+        sums = torch.stack([g.sum(CHANNEL_SUM, dtype=torch.float64) for g in (exact, exact * normal)])
+        along, across = (sum_ranks(sums) / count).to(normal.dtype)[:, :, None, None]
+        return ((exact - along - normal * across) * inverse).to(gradient.dtype), None
+
+
+class SynchronizedBatchNorm2d(nn.BatchNorm2d):
+    """Batch normalisation over the batches of all processes (`parallel.ranks`), on any device; torch's needs a GPU."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> the same; B may differ between processes."""
+        if not self.training:
+            return super().forward(x)
+        normal, mean, variance, count = _Normalize.apply(x, self.eps)
+        with torch.no_grad():
+            self.num_batches_tracked += 1
+            self.running_mean.lerp_(mean.to(self.running_mean.dtype), self.momentum)
+            self.running_var.lerp_((variance * count / (count - 1)).to(self.running_var.dtype), self.momentum)
+        return (normal * self.weight[:, None, None] + self.bias[:, None, None]).to(x.dtype)
+
+
+def synchronize_batch_norms(networks: nn.Module) -> None:
+    """Let every batch normalisation of the networks count the batches of all processes; the weights stay the same."""
+    for module in networks.modules():
+        for name, child in module.named_children():
+            if type(child) is nn.BatchNorm2d:
+                on_gpu = child.weight.device.type == "cuda"
+                kind = nn.SyncBatchNorm if on_gpu else SynchronizedBatchNorm2d
+                new = kind(child.num_features, child.eps, child.momentum, device=child.weight.device)
+                new.weight, new.bias = child.weight, child.bias
+                new.running_mean, new.running_var = child.running_mean, child.running_var
+                new.num_batches_tracked = child.num_batches_tracked
+                setattr(module, name, new.train(child.training))
 
 
 @torch.no_grad()
@@ -134,10 +192,28 @@ def embed_images(embedder: nn.Module, images: np.ndarray | Tensor, batch: int = 
     return result
 
 
-def sample_embeddings(embeddings: Tensor, points: Tensor) -> Tensor:
-    """Bilinear embeddings at points (x, y) in pixels of the images. (B, D, H/4, W/4), (B, P, 2) -> (B, P, D)"""
-    cells = (points + 0.5) / STRIDE - 0.5  # a cell's centre lies between its 4 x 4 pixels
-    return sample(embeddings, cells[:, None])[:, :, 0].transpose(1, 2)
+def sample_embeddings(embeddings: Tensor, view: Tensor, points: Tensor) -> Tensor:
+    """Bilinear embeddings at points of images: the weighted mean of the four nearest cells.
+
+    Args:
+        embeddings: of B images. (B, D, H/4, W/4)
+        view: which image each point is in. (N,) int64
+        points: (x, y) in pixels of the images; beyond the outer centres of cells as on them. (N, 2)
+    Returns:
+        (N, D)
+    """
+    height, width = embeddings.shape[2:]
+    cells = (points.to(embeddings.dtype) + 0.5) / STRIDE - 0.5  # a cell's centre lies between its 4 x 4 pixels
+    x, y = cells[:, 0].clamp(0, width - 1), cells[:, 1].clamp(0, height - 1)
+    left, top = x.floor().clamp(max=max(width - 2, 0)), y.floor().clamp(max=max(height - 2, 0))
+    right, low = x - left, y - top
+    first = (view * height + top.long()) * width + left.long()
+    across, down = min(width - 1, 1), width * min(height - 1, 1)
+    corners = torch.stack([first, first + across, first + down, first + down + across], dim=1)
+    shares = torch.stack([(1 - right) * (1 - low), right * (1 - low), (1 - right) * low, right * low], dim=1)
+    table = embeddings.permute(0, 2, 3, 1).reshape(-1, embeddings.shape[1])
+    # a third of the time of grid_sample, whose backward pass is not deterministic on a GPU
+    return F.embedding_bag(corners, table, mode="sum", per_sample_weights=shares)
 
 
 def _read_weights(path: Path) -> dict[str, Any]:

@@ -1,6 +1,8 @@
 """Prototypes, balanced codes and the loss over groups of positives (CPCDR sec. 3.4, eqs. 4 to 6; SwAV).
 
 Source: facts/cpcdr.md sec. 8 and 9. A group's target is the mean code of *all* its members, each member's own included.
+`contrast_groups` is what trains; `balance_codes`, `average_groups` and `compare_assignments` are its three steps, one
+by one, to look at. In a training of several processes (`parallel.ranks`) the batch is that of all of them together.
 """
 
 import math
@@ -8,6 +10,8 @@ import math
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from .parallel.ranks import max_ranks, sum_ranks
 
 
 class Prototypes(nn.Module):
@@ -33,6 +37,26 @@ def assign_softly(scores: Tensor, temperature: float) -> Tensor:
     return (scores / temperature).softmax(dim=1)
 
 
+def _balance(scores: Tensor, epsilon: float, iterations: int) -> tuple[Tensor, Tensor | None, Tensor | None]:
+    """Kernel (N, K), factor of each prototype (K,), of each sample (N,): codes are their product; None = all 1."""
+    largest = max_ranks(scores.amax(dim=0))
+    kernel = torch.sub(scores, largest).mul_(1 / epsilon).exp_()
+    totals = largest / epsilon + sum_ranks(kernel.sum(dim=0)).log()  # of each prototype, in logarithms
+    torch.softmax(torch.mul(scores, 1 / epsilon, out=kernel).sub_(totals), dim=1, out=kernel)  # then of each sample
+    if iterations == 1:
+        return kernel, None, None
+    share = sum_ranks(kernel.new_full((), len(scores))) / scores.shape[1]
+    samples = kernel.new_ones(len(kernel))
+    for _ in range(iterations - 1):
+        prototypes = share / sum_ranks(samples @ kernel)  # each prototype gets the same total
+        samples = 1 / (kernel @ prototypes)  # each sample gives a total of 1
+    return kernel, prototypes, samples
+
+
+def _apply(kernel: Tensor, prototypes: Tensor | None, samples: Tensor | None) -> Tensor:
+    return kernel if prototypes is None else kernel.mul_(prototypes).mul_(samples[:, None])
+
+
 @torch.no_grad()
 def balance_codes(scores: Tensor, epsilon: float = 0.05, iterations: int = 3) -> Tensor:
     """Sinkhorn-Knopp: codes near the scores that use all prototypes about equally. No gradient.
@@ -46,17 +70,10 @@ def balance_codes(scores: Tensor, epsilon: float = 0.05, iterations: int = 3) ->
         epsilon: entropy of the codes; smaller is harder.
         iterations: at least 1.
     Returns:
-        Rows sum to 1; columns sum to about N / K, the nearer the more iterations. (N, K) float32
+        Rows sum to 1; columns sum to about N / K, the nearer the more iterations. (N, K) float32, or float64 as scores
     """
-    kernel = (scores.float() / epsilon).log_softmax(dim=0).softmax(dim=1)  # each prototype's total, then each sample's
-    if iterations == 1:
-        return kernel
-    share = len(scores) / scores.shape[1]
-    samples = kernel.new_ones(len(scores))
-    for _ in range(iterations - 1):
-        prototypes = share / (samples @ kernel)  # each prototype gets the same total
-        samples = 1 / (kernel @ prototypes)  # each sample gives a total of 1
-    return kernel.mul_(prototypes).mul_(samples[:, None])
+    scores = scores if scores.dtype == torch.float64 else scores.float()
+    return _apply(*_balance(scores, epsilon, iterations))
 
 
 def average_groups(codes: Tensor, groups: Tensor) -> Tensor:
@@ -78,18 +95,81 @@ def compare_assignments(scores: Tensor, targets: Tensor, temperature: float) -> 
     return F.cross_entropy(scores / temperature, targets)
 
 
+class _Contrast(torch.autograd.Function):
+    """Eqs. 4 to 6 and their gradient in one go: two N x K matrices at a time, and none is kept for later.
+
+    The gradient by a score is (p - target) / (temperature N), so scores and codes make way for p and the targets, and
+    what waits for `backward` is as small as embeddings and prototypes.
+    """
+
+    @staticmethod
+    def forward(ctx, z, weight, groups, count, temperature, epsilon, iterations, rows):
+        scores = z @ weight.T
+        shown = scores[rows]
+        codes = _apply(*_balance(scores, epsilon, iterations))
+        shown = shown, codes[rows]
+        means = codes.new_zeros(count, codes.shape[1]).index_add_(0, groups, codes)
+        means /= codes.new_zeros(count).index_add_(0, groups, codes.new_ones(len(codes)))[:, None].clamp_(min=1)
+        targets = torch.index_select(means, 0, groups, out=codes)
+        logits = scores.mul_(1 / temperature)
+        agreement, largest = (targets * logits).sum(dim=1), logits.amax(dim=1)
+        shares = torch.softmax(logits, dim=1, out=logits)
+        losses = largest - shares.amax(dim=1).log() - agreement  # cross-entropies: the first two are log sum exp
+        samples = sum_ranks(z.new_full((), len(z), dtype=torch.float64))
+        error = shares.sub_(targets)
+        scale = (1 / (temperature * samples)).to(z.dtype)
+        ctx.save_for_backward((error @ weight).mul_(scale), (error.T @ z).mul_(scale))
+        ctx.mark_non_differentiable(*shown)
+        return (losses.sum(dtype=torch.float64) / samples).to(z.dtype), *shown
+
+    @staticmethod
+    def backward(ctx, gradient, *_):
+        by_embeddings, by_prototypes = ctx.saved_tensors
+        return gradient * by_embeddings, gradient * by_prototypes, *[None] * 6
+
+
+def contrast_groups(
+    embeddings: Tensor,
+    prototypes: Tensor,
+    groups: Tensor,
+    count: int,
+    temperature: float,
+    epsilon: float,
+    iterations: int,
+    look_at: int = 1024,
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """The loss of eqs. 4 to 6 over one batch of samples, and its health.
+
+    As `compare_assignments(scores, average_groups(balance_codes(scores), groups), temperature)`, in less time and
+    memory (notebook 10).
+
+    Args:
+        embeddings: of length 1. (N, D)
+        prototypes: of length 1. (K, D)
+        groups: positive set of each sample, 0..count-1. (N,) int64
+        look_at: samples, evenly spread over the batch, whose health is measured.
+    Returns:
+        The sum over these samples divided by the number of samples of all processes, so that what they return adds
+        up; and `measure_health` of this process.
+    """
+    rows = torch.arange(0, len(embeddings), max(len(embeddings) // look_at, 1), device=embeddings.device)
+    loss, scores, codes = _Contrast.apply(embeddings, prototypes, groups, count, temperature, epsilon, iterations, rows)
+    return loss, measure_health(embeddings[rows], scores, codes)
+
+
 @torch.no_grad()
-def measure_health(embeddings: Tensor, scores: Tensor, codes: Tensor, most: int = 4096) -> dict[str, Tensor]:
-    """Three numbers that tell a collapse early, over about `most` of N unit embeddings (N, D), scores, codes (N, K).
+def measure_health(embeddings: Tensor, scores: Tensor, codes: Tensor) -> dict[str, Tensor]:
+    """Numbers that tell a collapse early, over N unit embeddings (N, D), their scores and codes (N, K).
 
     Returns:
         prototypes_used: how many are nearest to some sample, 1..K.
         code_entropy: mean entropy of a code over its largest value log K; 0 = hard, 1 = uniform.
         effective_rank: 1 / |Z'Z / N|^2 (the participation ratio of the spectrum), 1 = all embeddings on one line, .. D.
+        feature_spread: mean squared distance of an embedding from their mean, 0 = all are the same, .. 1.
     """
-    every = max(len(scores) // most, 1)
-    embeddings, scores, codes = embeddings[::every], scores[::every], codes[::every]
     used = scores.new_zeros(scores.shape[1]).index_fill_(0, scores.argmax(dim=1), 1).sum()
     entropy = torch.special.entr(codes).sum(dim=1).mean() / math.log(codes.shape[1])
-    spread = embeddings.T @ embeddings / len(embeddings)  # its trace is 1
-    return {"prototypes_used": used, "code_entropy": entropy, "effective_rank": 1 / spread.square().sum()}
+    second = embeddings.T @ embeddings / len(embeddings)  # its trace is 1
+    spread = 1 - embeddings.mean(dim=0).square().sum()
+    rank = 1 / second.square().sum()
+    return {"prototypes_used": used, "code_entropy": entropy, "effective_rank": rank, "feature_spread": spread}

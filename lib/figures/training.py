@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..networks import embed_images
+from ..parallel import peak_memory
 from ..training import History
 from . import color_regions, image_grid, new_figure
 from .evaluation import MAP, color_features
@@ -88,31 +89,53 @@ def draw_history(history: History) -> Figure:
 
 
 class LiveCurves:
-    """Curves that grow while a training runs: the `on_step` of `training.train`.
+    """Curves that grow while a training runs, and its latest picture: the `on_step` of `training.train`.
 
     One output, drawn anew after so many seconds, and rarely enough to take no more than a fiftieth of the time. `close`
     empties it: whoever draws the finished curves does so below.
+
+    Args:
+        steps, images_per_step: of the training, for the time that is left and the images a second.
+        views: the frames that `take_picture` looks at; their features and clusters are shown. (V, H, W, 3)
     """
 
-    def __init__(self, every: float = 5.0) -> None:
-        self.every, self.handle, self.next = every, None, 0.0
+    def __init__(
+        self, steps: int = 0, images_per_step: int = 0, views: np.ndarray | None = None, every: float = 5.0
+    ) -> None:
+        self.steps, self.images, self.views, self.every = steps, images_per_step, views, every
+        self.handles: list = []
+        self.begun, self.next = None, 0.0
 
     def __call__(self, done: int, history: History) -> None:
         started = time.monotonic()
+        self.begun = self.begun or (done, started)
         if started < self.next or not len(history):
             return
-        self._show(history)
+        shown = [self.describe(done, history, started), draw_history(history)]
+        if self.views is not None and history.pictures:
+            latest = max(history.pictures)
+            shown.append(draw_moments(self.views[0], history.pictures, [latest]))
+        while len(self.handles) < len(shown):
+            self.handles.append(display({"text/plain": ""}, raw=True, display_id=True))
+        for handle, content in zip(self.handles, shown):
+            handle.update({"text/plain": content}, raw=True) if isinstance(content, str) else handle.update(content)
         self.next = time.monotonic() + max(self.every, 50 * (time.monotonic() - started))
 
-    def _show(self, history: History) -> None:
-        if self.handle is None:
-            self.handle = display(draw_history(history), display_id=True)
-        else:
-            self.handle.update(draw_history(history))
+    def describe(self, done: int, history: History, now: float) -> str:
+        """How far it is, how fast, for how long still, and what it holds."""
+        first, begun = self.begun
+        rate = (done - first) / (now - begun) if now > begun else 0.0
+        parts = [f"step {done} of {self.steps}", f"learning rate {history.columns['learning_rate'][-1]:.2g}"]
+        if rate:
+            parts.append(f"{rate * self.images:.3g} images/s, {(self.steps - done) / rate / 60:.1f} minutes left")
+        parts.append(f"{peak_memory() / 1e9:.1f} GB of memory")
+        if torch.cuda.is_available():
+            parts.append(f"{torch.cuda.max_memory_reserved() / 1e9:.1f} GB of the GPU's")
+        return "; ".join([*parts, *list(history.warnings.values())[-1:]])
 
     def close(self) -> None:
-        if self.handle is not None:
-            self.handle.update({"text/plain": ""}, raw=True)
+        for handle in self.handles:
+            handle.update({"text/plain": ""}, raw=True)
 
 
 def take_picture(networks: torch.nn.Module, images: np.ndarray) -> dict[str, np.ndarray]:

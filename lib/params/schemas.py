@@ -297,10 +297,17 @@ class TrainingParams:
     seed: int = 0
     device: str = how("auto")
     workers: int = how(1)  # processes that make composites ahead of the training; 0 = in the main process
+    processes: int = how(1)  # that train together, each with its share of the items of a step, and on a GPU of its own
+    precision: str = (
+        "auto"  # float32, bfloat16, or auto: bfloat16 where the device has instructions for it (paper: AMP)
+    )
+    deterministic: bool = how(False)  # on a GPU too, where it is slower: the same tensors from the same start
+    compiled: bool = how(False)  # by torch.compile; a minute or more before the first step
     upstream: str = ""  # another run whose 01 to 03 are used, for comparisons; empty = this run
+    items: int = 1  # a step, of 2 M images each, with one set of codes (released code: 1)
     paste: bool = True  # False: the same views without a single paste (M = 0 of Table 4)
     encoder: str = "resnet18"  # paper: resnet50
-    start: str = "random"  # random, imagenet (torchvision), or a .safetensors / .pth file of a backbone
+    start: str = "random"  # random, imagenet (torchvision), a file of a backbone, or another run: its 04
     dimensions: int = 64  # of the embedding (paper: 128)
     prototypes: int = 256  # K of eq. 4 (paper: 1000)
     pixel_weight: float = 0.5  # lambda of eq. 7: 1 = pixels only, 0 = regions only (paper: 0.5)
@@ -318,6 +325,7 @@ class TrainingParams:
     weight_decay: float = 0.0  # released code: 1e-4
     checkpoint_every: int = how(200)  # steps
     picture_every: int = how(100)  # steps between the pictures of the replay
+    tensorboard: bool = how(False)  # numbers and pictures for TensorBoard too, in tensorboard/ of this stage
     expect: bool = how(True)
 
     def __post_init__(self) -> None:
@@ -326,7 +334,13 @@ class TrainingParams:
         check_positive(self, "dimensions", "prototypes", "pixel_points", "region_points", "temperature", "epsilon")
         check_positive(self, "sinkhorn_iterations", "steps", "learning_rate", "checkpoint_every", "picture_every")
         check_fraction(self, "pixel_weight", "momentum")
+        check_choice(self, "precision", ("auto", "float32", "bfloat16"))
         check(self.workers >= 0, f"workers must not be negative, not {self.workers}")
+        check_positive(self, "items", "processes")
+        check(
+            self.items % self.processes == 0,
+            f"{self.processes} processes cannot share {self.items} items a step: let items be a multiple of processes",
+        )
 
 
 @dataclass(frozen=True)

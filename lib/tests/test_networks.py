@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import torch
 import torchvision
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch.nn import functional as F
 
+from lib.camera import sample
 from lib.networks import (
     Backbone,
     Embedder,
@@ -33,6 +34,8 @@ def draw_images(count: int = 2, height: int = 64, width: int = 96) -> torch.Tens
 
 class Folder:
     """Stands for a stage and the artefact it becomes."""
+
+    run = "street"
 
     def __init__(self, folder):
         self.folder, self.manifest = folder, {"files": {}}
@@ -65,6 +68,26 @@ def test_backbone_computes_what_torchvision_computes():
     x = torch.randn(1, 3, 64, 64)
     pooled = backbone(x)[-1].mean((2, 3))
     torch.testing.assert_close(reference.fc(pooled), reference(x))
+
+
+@pytest.mark.parametrize("encoder", ["resnet18", "resnet50"])
+def test_the_saved_backbone_loads_into_torchvision_and_timm(tmp_path, encoder):
+    embedder, folder = make_embedder(encoder=encoder), Folder(tmp_path)
+    embedder(draw_images())  # moves the running statistics
+    save_networks(folder, embedder)
+    saved = load_file(tmp_path / "backbone.safetensors")
+    timm = pytest.importorskip("timm")
+    images = torch.randn(2, 3, 64, 64)
+    expected = embedder.backbone.eval()(images)[-1]
+    others = getattr(torchvision.models, encoder)(weights=None), timm.create_model(encoder, pretrained=False)
+    for other in others:
+        missing, unknown = other.load_state_dict(saved, strict=False)
+        assert {name.split(".")[0] for name in missing} == {"fc"}
+        assert not unknown
+    torchvisions, timms = (other.eval() for other in others)
+    torch.testing.assert_close(timms.forward_features(images), expected, rtol=1e-4, atol=1e-4)  # another order of sums
+    torchvisions.avgpool = torchvisions.fc = torch.nn.Identity()
+    torch.testing.assert_close(torchvisions(images), expected.flatten(1), rtol=1e-4, atol=1e-4)
 
 
 def test_embeddings_have_stride_4_and_gradients_reach_every_weight():
@@ -105,9 +128,28 @@ def test_batches_do_not_matter_and_the_mode_is_kept():
 def test_a_point_reads_the_cell_it_lies_in():
     """On a map that is linear in position, the value at a pixel is the function itself."""
     y, x = np.mgrid[0:16, 0:24]
-    cells = torch.tensor(np.stack([4 * x + 1.5, 4 * y + 1.5]), dtype=torch.float32)[None]  # centres, in pixels
-    points = torch.tensor([[[10.0, 20.0], [33.3, 41.7], [1.5, 1.5]]])
-    torch.testing.assert_close(sample_embeddings(cells, points), points)
+    cells = torch.tensor(np.stack([4 * x + 1.5, 4 * y + 1.5]), dtype=torch.float32)  # centres, in pixels
+    points = torch.tensor([[10.0, 20.0], [33.3, 41.7], [1.5, 1.5]])
+    both = torch.stack([cells, cells + 1000])
+    torch.testing.assert_close(sample_embeddings(both, torch.tensor([0, 1, 0]), points)[::2], points[::2])
+    torch.testing.assert_close(sample_embeddings(both, torch.tensor([1, 1, 1]), points), points + 1000)
+
+
+@pytest.mark.parametrize("size", [(4, 6), (1, 5), (1, 1)])
+def test_embeddings_and_their_gradients_are_those_of_grid_sample(size):
+    maps = torch.randn(3, 5, *size, dtype=torch.float64, requires_grad=True)
+    view, points = torch.randint(0, 3, (40,)), torch.rand(40, 2) * torch.tensor([4.0 * size[1], 4.0 * size[0]]) - 0.5
+    expected = torch.stack(
+        [
+            sample(maps[v, None], ((p + 0.5) / 4 - 0.5).double()[None, None, None])[0, :, 0, 0]
+            for v, p in zip(view, points)
+        ]
+    )
+    found = sample_embeddings(maps, view, points)
+    torch.testing.assert_close(found, expected)
+    weights = torch.randn_like(found)
+    ours, theirs = (torch.autograd.grad((f * weights).sum(), maps)[0] for f in (found, expected))
+    torch.testing.assert_close(ours, theirs)
 
 
 def test_saved_networks_come_back(tmp_path):

@@ -1,21 +1,34 @@
 """State of a training on disk: written aside and renamed, two kept, used again only for the very same training."""
 
+import hashlib
 import io
 import json
 import os
 import shutil
 import zipfile
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ..artifacts import write_aside, write_json
+from ..parallel.ranks import own_rank, share_with_ranks
 
 KEPT = 2  # if the newest is damaged, the one before it is used
+
+
+def hash_tensors(tensors: Mapping[str, Tensor]) -> str:
+    """sha256 over names, in order, and the bytes of each tensor: equal if and only if all of them are."""
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        value = tensors[name].detach().cpu().contiguous()
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+        digest.update(value.reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()
 
 
 @dataclass
@@ -25,11 +38,13 @@ class History:
     columns: name -> one number a step: loss, learning_rate and what the task logs.
     train_seconds: time spent in training, over all resumes.
     pictures: steps made -> arrays that `on_picture` returned.
+    warnings: steps made -> what `watch` said then.
     """
 
     columns: dict[str, list[float]] = field(default_factory=dict)
     train_seconds: float = 0.0
     pictures: dict[int, dict[str, np.ndarray]] = field(default_factory=dict)
+    warnings: dict[int, str] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.columns.get("loss", []))
@@ -40,7 +55,8 @@ class History:
 
     def save(self, folder: Path) -> None:
         """history.json, without the pictures."""
-        write_json(folder / "history.json", {"train_seconds": self.train_seconds, "columns": self.columns})
+        known = {"train_seconds": self.train_seconds, "columns": self.columns, "warnings": self.warnings}
+        write_json(folder / "history.json", known)
 
 
 class Checkpoints:
@@ -54,6 +70,7 @@ class Checkpoints:
         pictures = {step: {k: torch.from_numpy(v) for k, v in p.items()} for step, p in history.pictures.items()}
         state = {"key": json.dumps(self.key), "networks": networks.state_dict(), "optimizer": optimizer.state_dict()}
         state |= {"columns": history.columns, "train_seconds": history.train_seconds, "pictures": pictures}
+        state["warnings"] = history.warnings
         buffer = io.BytesIO()  # torch's own file writer hides what went wrong with the disk
         torch.save(state, buffer)
         with write_aside(self.folder / f"checkpoint_{len(history):06d}.pt") as aside:
@@ -62,20 +79,27 @@ class Checkpoints:
             old.unlink()
 
     def load(self, networks: nn.Module, optimizer: torch.optim.Optimizer, steps: int) -> History:
-        """Put the newest sound checkpoint of this very training into place; none = an empty history."""
-        state = self._read()
+        """Put the newest sound checkpoint of this very training into place; none = an empty history.
+
+        Of several processes the first one reads, and tells the others.
+        """
+        state = share_with_ranks(self._find(steps) if own_rank() == 0 else None)
         if state is None:
-            return History()
-        if changes := self._compare(state, steps):
-            aside = self.folder.with_name("checkpoints_set_aside")
-            shutil.rmtree(aside, ignore_errors=True)
-            os.replace(self.folder, aside)
-            print(f"checkpoints of another training, kept in {aside.name}; changed: {', '.join(changes)}")
             return History()
         networks.load_state_dict(state["networks"])
         optimizer.load_state_dict(state["optimizer"])
         pictures = {step: {k: v.numpy() for k, v in p.items()} for step, p in state["pictures"].items()}
-        return History(state["columns"], state["train_seconds"], pictures)
+        return History(state["columns"], state["train_seconds"], pictures, state["warnings"])
+
+    def _find(self, steps: int) -> dict[str, Any] | None:
+        state = self._read()
+        if state and (changes := self._compare(state, steps)):
+            aside = self.folder.with_name("checkpoints_set_aside")
+            shutil.rmtree(aside, ignore_errors=True)
+            os.replace(self.folder, aside)
+            print(f"checkpoints of another training, kept in {aside.name}; changed: {', '.join(changes)}")
+            return None
+        return state
 
     def _read(self) -> dict[str, Any] | None:
         for path in sorted(self.folder.glob("checkpoint_*.pt"), reverse=True):

@@ -1,25 +1,31 @@
 """One loop for every task.
 
 On the CPU a resumed training equals an uninterrupted one bit for bit: batches are a function of the step, all other
-state is in the checkpoint, and torch's deterministic algorithms are on (same machine, same number of threads).
+state is in the checkpoint, and torch's deterministic algorithms are on (same machine, same number of threads); on a
+GPU with `deterministic`.
 """
 
 import math
-import signal
-import threading
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Protocol
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset
 
+from ..networks import synchronize_batch_norms
+from ..parallel import pick_device
+from ..parallel.ranks import count_ranks, max_ranks, own_rank, sum_gradients, sum_ranks
+from .batches import make_batches, move
 from .checkpoints import Checkpoints, History
+from .events import EventWriter
+from .processes import train_in_processes
+from .signals import deferred_signals
 
 LINES = 5  # printed a training
 READ_EVERY = 10  # steps between two looks at the numbers on a GPU: each look waits for it
@@ -27,12 +33,59 @@ READ_EVERY = 10  # steps between two looks at the numbers on a GPU: each look wa
 
 class Task(Protocol):
     """What can be trained: `networks`; `sample`, step -> batch of CPU tensors, a function of the step (and a seed)
-    alone, sent to other processes; `loss`, the scalar to minimise and numbers to log."""
+    alone, sent to other processes; `loss`, the scalar to minimise and numbers to log.
+
+    For more than one process also `for_rank(rank, ranks)`, the task of one of them: its `sample` makes a share of the
+    batch, and the losses of all add up to the loss.
+    """
 
     networks: nn.Module
     sample: Callable[[int], Any]
 
     def loss(self, batch: Any, step: int) -> tuple[Tensor, dict[str, Any]]: ...
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to train. What may change on a resume: steps, device, workers, processes and the intervals.
+
+    steps, learning_rate, final_learning_rate, warmup_steps: see `learning_rate_at`.
+    key: whatever decides the result and must be equal to go on (`Stage.resume_key`); JSON-ready.
+    optimizer: sgd or adam. momentum: of SGD; Adam's first beta.
+    device: where; with several processes of one machine on GPUs, each takes one.
+    precision: of convolutions and products of matrices. float32, bfloat16, or auto: bfloat16 where the device has
+        instructions for it (GPUs, some CPUs). Weights, their updates and what a task excepts stay float32.
+    deterministic: on a GPU too, the same tensors from the same start; slower. On the CPU it is always so.
+    compiled: by torch.compile; where that fails, as it is.
+    workers: processes that make batches ahead; 0 = none. With several processes, of each.
+    processes: that train together (`Task.for_rank`), each with a share of every batch.
+    checkpoint_every, picture_every: in steps; picture_every 0 = only before the first step and after the last.
+    tensorboard: write numbers and pictures into `folder`/tensorboard as well.
+    """
+
+    steps: int
+    learning_rate: float
+    key: dict[str, Any]
+    device: torch.device
+    optimizer: str = "sgd"
+    final_learning_rate: float = 0.0
+    warmup_steps: int = 0
+    momentum: float = 0.9
+    weight_decay: float = 0.0
+    precision: str = "auto"
+    deterministic: bool = False
+    compiled: bool = False
+    workers: int = 0
+    processes: int = 1
+    checkpoint_every: int = 200
+    picture_every: int = 0
+    tensorboard: bool = False
+
+
+def read_settings(params: Any) -> dict[str, Any]:
+    """Those of `Settings` that a parameter class has, under the same names; its device, found on this machine."""
+    found = {field.name: getattr(params, field.name) for field in fields(Settings) if hasattr(params, field.name)}
+    return found | {"device": pick_device(params.device)}
 
 
 def learning_rate_at(step: int, steps: int, peak: float, final: float = 0.0, warmup_steps: int = 0) -> float:
@@ -43,44 +96,25 @@ def learning_rate_at(step: int, steps: int, peak: float, final: float = 0.0, war
     return final + (peak - final) * (1 + math.cos(math.pi * share)) / 2
 
 
-class _Batches(Dataset):
-    def __init__(self, sample: Callable[[int], Any]) -> None:
-        self.sample = sample
+def pick_precision(name: str, device: torch.device) -> torch.dtype:
+    """The number format that `Settings.precision` means on a device.
 
-    def __getitem__(self, step: int) -> Any:
-        return self.sample(step)
-
-
-def _begin_worker(_: int) -> None:
-    cv2.setNumThreads(1)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the main process's to handle
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-
-
-def _make_batches(sample: Callable[[int], Any], steps: range, workers: int, pin: bool) -> Iterator[Any]:
-    """sample(step) for each step, in order, made ahead by other processes if there are any."""
-    if workers == 0:
-        return map(sample, steps)
-    options = {"num_workers": workers, "pin_memory": pin, "worker_init_fn": _begin_worker}
-    # a fork of a process whose OpenMP or GPU threads are running may hang for ever: start workers from nothing
-    options["multiprocessing_context"] = "spawn"
-    # its own generator: the loader would otherwise draw a number from torch's global one
-    return iter(DataLoader(_Batches(sample), None, sampler=steps, generator=torch.Generator(), **options))
-
-
-def _move(batch: Any, device: torch.device) -> Any:
-    if isinstance(batch, dict):
-        return {name: _move(value, device) for name, value in batch.items()}
-    if isinstance(batch, list | tuple):
-        return [_move(value, device) for value in batch]
-    return torch.as_tensor(batch).to(device, non_blocking=True)
+    Raises:
+        ValueError: no such name.
+    """
+    if name not in ("auto", "float32", "bfloat16"):
+        raise ValueError(f"precision must be auto, float32 or bfloat16, not {name!r}")
+    tests = (getattr(torch.cpu, f"_is_{kind}_supported", bool) for kind in ("avx512_bf16", "amx_tile"))
+    native = device.type == "cuda" or (device.type == "cpu" and any(test() for test in tests))
+    return torch.bfloat16 if name == "bfloat16" or (name == "auto" and native) else torch.float32
 
 
 @contextmanager
 def _deterministic(on: bool) -> Iterator[None]:
-    """torch's deterministic algorithms; on a GPU some of ours have none, so it is for the CPU."""
     settings = torch.utils.deterministic
     before = torch.are_deterministic_algorithms_enabled(), settings.fill_uninitialized_memory
+    if on:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it cuBLAS refuses
     torch.use_deterministic_algorithms(on)
     settings.fill_uninitialized_memory = False  # it costs time and changes no result
     try:
@@ -90,46 +124,44 @@ def _deterministic(on: bool) -> Iterator[None]:
         settings.fill_uninitialized_memory = before[1]
 
 
-@contextmanager
-def _deferred_signals() -> Iterator[list[int]]:
-    """Ctrl-C and SIGTERM wait for the end of a step: they are put into the list. A second Ctrl-C does not wait."""
-    received: list[int] = []
-
-    def receive(number: int, _: Any) -> None:
-        if received and number == signal.SIGINT:
-            raise KeyboardInterrupt
-        received.append(number)
-
-    if threading.current_thread() is not threading.main_thread():
-        yield received
-        return
-    before = {number: signal.signal(number, receive) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield received
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def _make_optimizer(name: str, networks: nn.Module, momentum: float, weight_decay: float) -> torch.optim.Optimizer:
+def _make_optimizer(settings: Settings, networks: nn.Module) -> torch.optim.Optimizer:
     trained = [p for p in networks.parameters() if p.requires_grad]
-    if name == "sgd":
-        return torch.optim.SGD(trained, lr=0.0, momentum=momentum, weight_decay=weight_decay)
-    if name == "adam":
-        return torch.optim.Adam(trained, lr=0.0, betas=(momentum, 0.999), weight_decay=weight_decay)
-    raise ValueError(f"optimizer must be sgd or adam, not {name!r}")
+    same = {"lr": 0.0, "weight_decay": settings.weight_decay, "fused": True}  # one pass over memory
+    if settings.device.type not in ("cpu", "cuda"):
+        same.pop("fused")
+    if settings.optimizer == "sgd":
+        return torch.optim.SGD(trained, momentum=settings.momentum, **same)
+    if settings.optimizer == "adam":
+        return torch.optim.Adam(trained, betas=(settings.momentum, 0.999), **same)
+    raise ValueError(f"optimizer must be sgd or adam, not {settings.optimizer!r}")
 
 
-def _take_step(task: Task, update: torch.optim.Optimizer, batch: Any, step: int, rate: float) -> dict[str, Any]:
-    for group in update.param_groups:
-        group["lr"] = rate
-    device = next(task.networks.parameters()).device.type
-    with torch.autocast(device, torch.bfloat16, enabled=device == "cuda"):
+def _differentiate(task: Task, batch: Any, step: int, settings: Settings) -> tuple[Tensor, dict[str, Any]]:
+    """Gradients of a step, of all processes together; the loss and what the task logs."""
+    half = pick_precision(settings.precision, settings.device) == torch.bfloat16
+    with torch.autocast(settings.device.type, torch.bfloat16, enabled=half):
         loss, numbers = task.loss(batch, step)
-    update.zero_grad(set_to_none=True)
+    task.networks.zero_grad(set_to_none=True)
     loss.backward()
-    update.step()
-    return {"loss": loss.detach(), "learning_rate": rate, **numbers}
+    sum_gradients(list(task.networks.parameters()))
+    return sum_ranks(loss.detach().clone()), numbers
+
+
+def _compile(task: Task, batch: Any, settings: Settings) -> None:
+    """Compile the parts of the networks, and take a step that changes nothing, to see whether that works here."""
+    parts = list(task.networks.children()) or [task.networks]
+    state = {name: value.clone() for name, value in task.networks.state_dict().items()}
+    for part in parts:
+        part.compile()
+    try:
+        _differentiate(task, batch, 0, settings)
+    except Exception as error:  # whatever a missing compiler or an unknown operation makes it raise
+        for part in parts:
+            part._compiled_call_impl = None
+        reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else ""
+        print(f"torch.compile does not work here, so training goes on without ({type(error).__name__}: {reason})")
+    task.networks.load_state_dict(state)
+    task.networks.zero_grad(set_to_none=True)
 
 
 def _read(waiting: list[dict[str, Any]], history: History) -> None:
@@ -150,76 +182,129 @@ def train(
     task: Task,
     folder: Path,
     *,
-    steps: int,
-    learning_rate: float,
-    device: torch.device,
-    key: dict[str, Any],
-    optimizer: str = "sgd",
-    final_learning_rate: float = 0.0,
-    warmup_steps: int = 0,
-    momentum: float = 0.9,
-    weight_decay: float = 0.0,
-    workers: int = 0,
-    checkpoint_every: int = 200,
     on_step: Callable[[int, History], None] | None = None,
-    pictures_every: int = 0,
-    on_picture: Callable[[int], dict[str, np.ndarray]] | None = None,
+    on_picture: Callable[[nn.Module], dict[str, np.ndarray]] | None = None,
+    watch: Callable[[History], dict[str, str]] | None = None,
+    **settings: Any,
 ) -> History:
     """Train `task.networks` for `steps` steps, or go on where an interrupted call with the same key stopped.
 
-    A finished training returns at once. `steps`, `workers`, `device` and the intervals may change between calls: with
-    more steps the cosine runs to the new end from where it is; with fewer than were made, training begins anew.
-    Checkpoints of a training with another key are set aside, not deleted. On a CUDA device bfloat16 autocast is on.
+    A finished training returns at once. With more steps than before, the cosine runs to the new end from where it is;
+    with fewer than were made, training begins anew. Checkpoints of a training with another key are set aside, not
+    deleted.
 
     Args:
         folder: gets history.json and checkpoints/.
-        key: whatever decides the result and must be equal to go on (`Stage.resume_key`); JSON-ready.
-        momentum: of SGD; Adam's first beta.
-        workers: processes that make batches ahead; 0 = none.
         on_step: called after each step with the number of steps made and the history, which on a GPU may lag by a few.
-        pictures_every, on_picture: before the first step, every so many, and after the last, the arrays that
-            `on_picture(steps made)` returns are kept in `History.pictures`.
+        on_picture: what it makes of the networks, arrays by name, is kept in `History.pictures`.
+        watch: looks at the history whenever numbers came in; what it finds wrong, name -> sentence, is printed and
+            kept in `History.warnings`, once until it is no longer found.
+        settings: see `Settings`. With `processes` above 1, task, on_picture and watch are sent to other processes.
     Raises:
         FloatingPointError: the loss is not finite; the last checkpoint is intact.
         OSError: the disk is full; the checkpoints that were there are intact.
         KeyboardInterrupt: as received, after the step was finished and a checkpoint written.
+        WorkerDied: one of several processes was killed; the last checkpoint is intact.
     """
-    folder, started = Path(folder), time.perf_counter()
-    networks = task.networks.to(device).train()
-    update = _make_optimizer(optimizer, networks, momentum, weight_decay)
-    checkpoints = Checkpoints(folder, key)
-    history = checkpoints.load(networks, update, steps)
-    history.save(folder)
-    before, waiting, remaining = history.train_seconds, [], range(len(history), steps)
+    chosen, folder = Settings(**settings), Path(folder)
+    if chosen.processes > 1 and count_ranks() == 1:
+        rest = {"on_picture": on_picture, "watch": watch, **settings}
+        train_in_processes(task, folder, chosen.processes, chosen.device, rest, on_step)
+    return _Training(task, folder, chosen, on_step, on_picture, watch).run()
 
-    def look(done: int) -> None:
-        if on_picture:
-            history.pictures[done] = on_picture(done)
 
-    if not remaining:
-        return history
-    look(remaining.start) if remaining.start == 0 else print(f"going on after step {remaining.start}")
-    with _deterministic(device.type == "cpu"), _deferred_signals() as received:
-        batches = _make_batches(task.sample, remaining, workers, device.type == "cuda")
-        for step, batch in zip(remaining, batches):
-            rate = learning_rate_at(step, steps, learning_rate, final_learning_rate, warmup_steps)
-            waiting.append(_take_step(task, update, _move(batch, device), step, rate))
-            done, last = step + 1, step + 1 == steps
-            tell = last or done % max(steps // LINES, 1) == 0
-            if tell or device.type == "cpu" or done % READ_EVERY == 0:
-                _read(waiting, history)
-            if last or (pictures_every and done % pictures_every == 0):
-                look(done)
-            if tell:
-                print(f"step {done} of {steps}: loss {history.mean_of_last('loss'):.3f}, rate {rate:.2g}")
-            if on_step:
-                on_step(done, history)
-            stop = bool(received)
-            if stop or last or done % checkpoint_every == 0:
-                _read(waiting, history)
-                history.train_seconds = before + time.perf_counter() - started
-                checkpoints.save(networks, update, history)
-                history.save(folder)
-            if stop:
-                raise KeyboardInterrupt(f"stopped after step {done}; run again to go on")
-    return history
+class _Training:
+    def __init__(self, task, folder, settings, on_step, on_picture, watch) -> None:
+        self.task, self.folder, self.settings = task, folder, settings
+        self.on_step, self.on_picture, self.watch = on_step, on_picture, watch
+        self.warned: set[str] = set()
+        self.first = own_rank() == 0  # of several processes, the one that saves and reports
+        self.networks = task.networks.to(settings.device).train()
+        if count_ranks() > 1:
+            synchronize_batch_norms(self.networks)
+        self.update = _make_optimizer(settings, self.networks)
+        self.checkpoints = Checkpoints(folder, settings.key)
+        self.history = self.checkpoints.load(self.networks, self.update, settings.steps)
+        self.events = EventWriter(folder / "tensorboard", self.history) if settings.tensorboard and self.first else None
+        self.before, self.started = self.history.train_seconds, time.perf_counter()
+
+    def run(self) -> History:
+        settings, device = self.settings, self.settings.device
+        if self.first:
+            self.history.save(self.folder)
+        remaining = range(len(self.history), settings.steps)
+        if not remaining:
+            return self.history
+        if remaining.start:
+            self._say(f"going on after step {remaining.start}")
+        else:
+            self._look(0)
+        with _deterministic(settings.deterministic or device.type == "cpu"), deferred_signals() as received:
+            batches = make_batches(self.task.sample, remaining, settings.workers, device.type == "cuda")
+            waiting: list[dict[str, Any]] = []
+            for step, batch in zip(remaining, batches):
+                batch = move(batch, device)
+                if settings.compiled and step == remaining.start:
+                    _compile(self.task, batch, settings)
+                waiting.append(self._take_step(batch, step))
+                if self._after(step + 1, waiting, received):
+                    raise KeyboardInterrupt(f"stopped after step {step + 1}; run again to go on")
+        if self.events:
+            self.events.close()
+        return self.history
+
+    def _take_step(self, batch: Any, step: int) -> dict[str, Any]:
+        own = self.settings
+        rate = learning_rate_at(step, own.steps, own.learning_rate, own.final_learning_rate, own.warmup_steps)
+        for group in self.update.param_groups:
+            group["lr"] = rate
+        loss, numbers = _differentiate(self.task, batch, step, own)
+        self.update.step()
+        return {"loss": loss, "learning_rate": rate, **numbers}
+
+    def _after(self, done: int, waiting: list[dict[str, Any]], received: list[int]) -> bool:
+        """What happens between two steps; returns whether to stop."""
+        own, last = self.settings, done == self.settings.steps
+        tell = last or done % max(own.steps // LINES, 1) == 0
+        save = last or done % own.checkpoint_every == 0
+        look = last or (own.picture_every and done % own.picture_every == 0)
+        ready = tell or save or look or own.device.type == "cpu" or done % READ_EVERY == 0
+        stop = ready and self._asked_to_stop(received)
+        if ready:
+            _read(waiting, self.history)
+            self._listen()
+        if look:
+            self._look(done)
+        if tell:
+            rate = self.history.columns["learning_rate"][-1]
+            self._say(f"step {done} of {own.steps}: loss {self.history.mean_of_last('loss'):.3f}, rate {rate:.2g}")
+        if self.on_step and self.first:
+            self.on_step(done, self.history)
+        stop = stop or (ready and count_ranks() == 1 and bool(received))  # it may have come just now
+        if (stop or save) and self.first:
+            self.history.train_seconds = self.before + time.perf_counter() - self.started
+            self.checkpoints.save(self.networks, self.update, self.history)
+            self.history.save(self.folder)
+        if self.events and (look or save or stop):
+            self.events.write(self.history)
+        return stop
+
+    def _asked_to_stop(self, received: list[int]) -> bool:
+        if count_ranks() == 1:
+            return bool(received)
+        return bool(max_ranks(torch.tensor(float(bool(received)), device=self.settings.device)))
+
+    def _listen(self) -> None:
+        found = self.watch(self.history) if self.watch and self.first else {}
+        if new := [sentence for name, sentence in found.items() if name not in self.warned]:
+            self.history.warnings[len(self.history)] = "; ".join(new)
+            self._say(f"after step {len(self.history)}: {self.history.warnings[len(self.history)]}")
+        self.warned = set(found)
+
+    def _look(self, done: int) -> None:
+        if self.on_picture and self.first:
+            self.history.pictures[done] = self.on_picture(self.networks)
+
+    def _say(self, sentence: str) -> None:
+        if self.first:
+            print(sentence, flush=True)

@@ -1,52 +1,19 @@
 import errno
 import itertools
-import math
 import os
+import shutil
 import signal
+import sys
 
 import numpy as np
 import pytest
 import torch
-from torch import nn
 
 from lib.artifacts import files, read_json
 from lib.figures.training import draw_moments
-from lib.parallel import torch_generator
-from lib.training import learning_rate_at, train
-
-CPU = torch.device("cpu")
-
-
-class Sampler:
-    def __init__(self, seed: int, bad_step: int = -1) -> None:
-        self.seed, self.bad_step = seed, bad_step
-
-    def __call__(self, step: int) -> dict:
-        x = torch.randn(8, 4, generator=torch_generator(self.seed, step))
-        return {"x": x * (math.nan if step == self.bad_step else 1), "scale": np.float32(1.0)}
-
-
-class Line:
-    """Learns the sum of its inputs, through batch statistics that are state as well."""
-
-    def __init__(self, seed: int = 0, bad_step: int = -1) -> None:
-        self.sample = Sampler(seed, bad_step)
-        with torch.random.fork_rng():
-            torch.manual_seed(seed)
-            self.networks = nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 1))
-
-    def loss(self, batch, step):
-        error = self.networks(batch["x"])[:, 0] - batch["x"].sum(1) * batch["scale"]
-        return error.square().mean(), {"largest": error.detach().abs().max(), "step": step}
-
-
-def run(task, folder, steps=12, **options):
-    settings = {"learning_rate": 0.05, "device": CPU, "key": {"params": {"seed": 0}}, "checkpoint_every": 5}
-    return train(task, folder, steps=steps, **(settings | options))
-
-
-def weights(task):
-    return torch.cat([v.flatten().double() for v in task.networks.state_dict().values()])
+from lib.tests.training.fixtures import Line, run, weights
+from lib.training import hash_tensors, learning_rate_at
+from lib.training.engine import pick_precision
 
 
 def test_learning_rate_follows_warmup_and_cosine():
@@ -189,10 +156,10 @@ def test_a_full_disk_is_one_sentence_and_harms_nothing(tmp_path, monkeypatch):
 
 
 def test_pictures_are_kept_over_a_resume(tmp_path):
-    def look(done):
-        return {"map": np.full((2, 3), done, np.uint8)}
+    def look(networks):
+        return {"map": np.full((2, 3), int(networks[2].num_batches_tracked), np.uint8)}
 
-    options = {"pictures_every": 4, "on_picture": look}
+    options = {"picture_every": 4, "on_picture": look}
     with pytest.raises(KeyboardInterrupt):
         run(Line(), tmp_path, on_step=lambda done, _: done == 6 and signal.raise_signal(signal.SIGINT), **options)
     history = run(Line(), tmp_path, **options)
@@ -225,3 +192,96 @@ def test_moments_show_the_features_of_the_frame_they_are_asked_for():
     assert np.array_equal(shown[1][1], colors[1])
     assert len(np.unique(shown[0][3].reshape(-1, 3), axis=0)) == 1
     assert len(np.unique(shown[1][3].reshape(-1, 3), axis=0)) > 20
+
+
+def test_tensorboard_files_hold_the_columns_and_pictures_over_a_resume(tmp_path):
+    events = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+
+    def look(_):
+        return {"colors": np.zeros((2, 4, 6, 3), np.uint8), "prototypes": np.zeros((2, 4, 6), np.uint16)}
+
+    options = {"tensorboard": True, "picture_every": 6, "on_picture": look}
+    with pytest.raises(KeyboardInterrupt):
+        run(Line(), tmp_path, on_step=lambda done, _: done == 8 and signal.raise_signal(signal.SIGINT), **options)
+    history = run(Line(), tmp_path, **options)
+    found = events.EventAccumulator(str(tmp_path / "tensorboard"), {"images": 0, "scalars": 0}).Reload()
+    scalars = found.Scalars("loss")
+    assert [e.step for e in scalars] == list(range(12))
+    np.testing.assert_allclose([e.value for e in scalars], history.columns["loss"], rtol=1e-6)
+    assert {e.step for e in found.Images("colors")} == {0, 6, 12}
+    assert "prototypes" not in found.Tags()["images"]
+
+
+def test_without_the_package_tensorboard_there_is_one_sentence(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    with pytest.raises(ModuleNotFoundError, match="needs the package tensorboard: pip install"):
+        run(Line(), tmp_path, tensorboard=True)
+
+
+def test_bfloat16_learns_too_and_repeats_bit_for_bit(tmp_path):
+    one, two, exact = Line(), Line(), Line()
+    first = run(one, tmp_path / "a", precision="bfloat16", steps=60)
+    again = run(two, tmp_path / "b", precision="bfloat16", steps=60)
+    expected = run(exact, tmp_path / "c", precision="float32", steps=60)
+    assert first.columns == again.columns
+    assert torch.equal(weights(one), weights(two))
+    assert not torch.equal(weights(one), weights(exact))
+    assert weights(one).isfinite().all()
+    assert first.mean_of_last("loss") == pytest.approx(expected.mean_of_last("loss"), rel=0.2)
+
+
+def test_precision_follows_the_device(monkeypatch):
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False, raising=False)
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False, raising=False)
+    assert pick_precision("auto", torch.device("cpu")) == torch.float32
+    assert pick_precision("auto", torch.device("cuda")) == torch.bfloat16
+    assert pick_precision("bfloat16", torch.device("cpu")) == torch.bfloat16
+    assert pick_precision("float32", torch.device("cuda")) == torch.float32
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: True)
+    assert pick_precision("auto", torch.device("cpu")) == torch.bfloat16
+    with pytest.raises(ValueError, match="auto, float32 or bfloat16"):
+        pick_precision("half", torch.device("cpu"))
+
+
+def test_where_compilation_fails_training_goes_on_without(tmp_path, capsys, monkeypatch):
+    def refuse(self, *_, **__):
+        def fail(*_):
+            raise RuntimeError("no compiler here\nand more lines")
+
+        self._compiled_call_impl = fail
+
+    monkeypatch.setattr(torch.nn.Module, "compile", refuse)
+    plain, tried = Line(), Line()
+    expected = run(plain, tmp_path / "a")
+    history = run(tried, tmp_path / "b", compiled=True)
+    assert "torch.compile does not work here" in capsys.readouterr().out
+    assert history.columns == expected.columns
+    assert torch.equal(weights(tried), weights(plain))
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
+def test_a_compiled_training_is_the_same_training(tmp_path, capsys):
+    plain, compiled = Line(), Line()
+    expected = run(plain, tmp_path / "a")
+    history = run(compiled, tmp_path / "b", compiled=True)
+    assert "does not work" not in capsys.readouterr().out
+    np.testing.assert_allclose(history.columns["loss"], expected.columns["loss"], rtol=1e-4)
+    torch.testing.assert_close(weights(compiled), weights(plain), rtol=1e-4, atol=1e-4)
+
+
+def test_what_is_watched_is_said_once_and_kept(tmp_path, capsys):
+    def watch(history):
+        return {"even": "an even number of tens"} if len(history) // 10 % 2 else {}
+
+    history = run(Line(), tmp_path, steps=40, watch=watch)
+    assert sorted(history.warnings) == [10, 30]
+    assert capsys.readouterr().out.count("an even number of tens") == 2
+    assert run(Line(), tmp_path, steps=40, watch=watch).warnings == history.warnings  # from the checkpoint
+
+
+def test_hashes_tell_tensors_apart():
+    tensors = {"b": torch.arange(6).float(), "a": torch.zeros(2, dtype=torch.bfloat16)}
+    same = {"a": torch.zeros(2, dtype=torch.bfloat16), "b": torch.arange(6).float()}
+    assert hash_tensors(tensors) == hash_tensors(same)
+    changes = [{"b": torch.arange(6).float().view(2, 3)}, {"b": torch.arange(6.0) + 1e-6}, {"a": torch.zeros(2)}]
+    assert len({hash_tensors(tensors | change) for change in [{}, *changes]}) == 4

@@ -1,0 +1,52 @@
+"""A look at the numbers of a training that tells a collapse while there is time to stop it.
+
+The numbers are those of `prototypes.measure_health`; the bounds lie below what five healthy trainings showed, and are
+tried on twenty others and on forced collapses by `python -m lib.run.collapse` (outputs/reference/collapse.json).
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .checkpoints import History
+
+WINDOW = 20  # steps whose median is looked at: single batches are erratic
+FIRST = 60  # steps that are not judged: random weights look much like a collapse
+BOUNDS = {
+    "feature_spread": 0.02,
+    "effective_rank": 1.5,
+    "prototypes_used": 0.05,
+    "code_entropy": 0.9,
+}
+"""Number -> what is too little, of the used prototypes as a share of all; of the entropy what is too much."""
+
+SENTENCES = {
+    "feature_spread": "embeddings are nearly all the same",
+    "effective_rank": "embeddings lie along one line",
+    "prototypes_used": "a few prototypes serve all pixels",
+    "code_entropy": "codes are nearly uniform, so that there is nothing to learn from",
+}
+
+
+@dataclass(frozen=True)
+class CollapseWatch:
+    """The `watch` of `training.train`.
+
+    prototypes: how many there are.
+    """
+
+    prototypes: int
+
+    def __call__(self, history: History, steps: int | None = None) -> dict[str, str]:
+        """What is wrong after so many steps, all of them unless said: name of a number -> sentence."""
+        steps, found = len(history) if steps is None else steps, {}
+        for name, bound in BOUNDS.items():
+            if steps >= FIRST + WINDOW and name in history.columns:
+                value = float(np.median(history.columns[name][steps - WINDOW : steps]))
+                value /= self.prototypes if name == "prototypes_used" else 1
+                above = name == "code_entropy"
+                if value > bound if above else value < bound:
+                    healthy = f"{'below' if above else 'above'} {bound:g}"
+                    shown = f"{name.replace('_', ' ')} {value:.3g}, healthy is {healthy}"
+                    found[name] = f"a collapse? {SENTENCES[name]} ({shown})"
+        return found
