@@ -5,8 +5,11 @@ those of a; pixel (0, 0) is the centre of the top-left pixel, and the pixel near
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from .params import AugmentationParams
 
@@ -63,14 +66,14 @@ def invert_maps(a_from_b: np.ndarray) -> np.ndarray:
     return make_maps(1 / scale_x, 1 / scale_y, -a_from_b[:, 0, 2] / scale_x, -a_from_b[:, 1, 2] / scale_y)
 
 
-def map_points(a_from_b: np.ndarray, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Pixels (x, y) of b in pixels of a. (..., 2, 3), (...), (...) -> (...), (...)"""
+def map_points(a_from_b: Any, x: Any, y: Any) -> tuple[Any, Any]:
+    """Pixels (x, y) of b in pixels of a; arrays or tensors. (..., 2, 3), (...), (...) -> (...), (...)"""
     return a_from_b[..., 0, 0] * x + a_from_b[..., 0, 2], a_from_b[..., 1, 1] * y + a_from_b[..., 1, 2]
 
 
-def nearest(x: np.ndarray) -> np.ndarray:
-    """Index of the pixel that holds a coordinate; halves go up."""
-    return np.floor(x + 0.5).astype(np.intp)
+def nearest(x: Any) -> Any:
+    """Index of the pixel that holds a coordinate; halves go up. Arrays or tensors."""
+    return torch.floor(x + 0.5).long() if isinstance(x, Tensor) else np.floor(x + 0.5).astype(np.intp)
 
 
 def draw_colors(recipe: AugmentationParams, means: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -118,22 +121,46 @@ def draw_views(recipe: AugmentationParams, count: int, size: tuple[int, int], rn
     return make_maps(np.where(mirrored, -scale_x, scale_x), scale_y, shift_x, shift_y)
 
 
+@dataclass(frozen=True)
+class Table:
+    """The numbers of an `Item` as tensors on one device: what positives are found with. Shapes as there."""
+
+    pastes: Tensor
+    source: Tensor
+    view: Tensor
+    region: Tensor
+    view_from_source: Tensor
+    source_from_view: Tensor
+    source_regions: Tensor
+    first_region: Tensor
+
+    def trace(self, view: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """See `trace`."""
+        shown = self.pastes[view, y, x].long()
+        placement = torch.where(shown == 0, view, len(self.pastes) - 1 + shown)
+        u, v = map_points(self.source_from_view[placement], x, y)
+        source, (height, width) = self.source[placement], self.source_regions.shape[1:]
+        # the edge of a view may be the edge of its source: rounding must not step out
+        row, column = nearest(v).clamp(0, height - 1), nearest(u).clamp(0, width - 1)
+        own = self.source_regions[source, row, column].long()  # of backgrounds the source's own map says
+        own = torch.where(own > 0, self.first_region[source] + own, 0)
+        return placement, u, v, torch.where(shown == 0, own, self.region[placement])
+
+
+def make_table(item: Item) -> Table:
+    """On the CPU; nothing is copied but maps of 16 bits, which torch cannot look up."""
+    arrays = (item.source, item.view, item.region, item.view_from_source, item.source_from_view)
+    pastes, regions = (torch.from_numpy(a.astype(np.int32)) for a in (item.pastes, item.source_regions))
+    return Table(pastes, *map(torch.from_numpy, arrays), regions, torch.from_numpy(item.first_region))
+
+
 def trace(item: Item, view: np.ndarray, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, ...]:
     """What the views show at integer pixels (x, y): placement, source pixel u and v, not rounded, and region.
 
     The region is counted over all sources from 1, 0 = none. All arguments and results of one shape.
     """
-    placement = item.pastes[view, y, x].astype(np.intp)
-    placement = np.where(placement == 0, view, len(item.images) - 1 + placement)
-    u, v = map_points(item.source_from_view[placement], x, y)
-    region = item.region[placement]
-    rest = region == 0  # backgrounds: the source's own map says
-    source = item.source[placement[rest]]
-    # the edge of a view may be the edge of its source: rounding must not step out
-    row, column = (np.clip(nearest(at[rest]), 0, size - 1) for at, size in zip((v, u), item.pastes.shape[1:]))
-    own = item.source_regions[source, row, column].astype(np.intp)
-    region[rest] = np.where(own > 0, item.first_region[source] + own, 0)
-    return placement, u, v, region
+    at = (torch.from_numpy(np.ascontiguousarray(a, np.int64)) for a in (view, x, y))
+    return tuple(found.numpy() for found in make_table(item).trace(*at))
 
 
 def map_sources(item: Item, view: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -143,55 +170,85 @@ def map_sources(item: Item, view: int) -> tuple[np.ndarray, np.ndarray, np.ndarr
     return item.source[placement], np.stack([u, v], axis=-1), region
 
 
-def _draw_points(item: Item, points_per_image: int, rng: np.random.Generator) -> Positives:
-    count, height, width = item.pastes.shape
-    x, y = rng.random((2, count * points_per_image)) * np.array([[width], [height]]) - 0.5
-    return np.repeat(np.arange(count), points_per_image), x, y
+def draw_points(
+    views: int, size: tuple[int, int], points_per_image: int, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Points anywhere on the views: view, x and y in pixels, not rounded. (N,) each"""
+    x, y = rng.random((2, views * points_per_image)) * np.array([[size[1]], [size[0]]]) - 0.5
+    return np.repeat(np.arange(views), points_per_image), x, y
 
 
 def list_placements(item: Item) -> np.ndarray:
     """Placements of each region: its source's backgrounds, then its pastes; -1 fills up. (regions + 1, slots)"""
-    count, sources = len(item.images), len(item.source_regions)
-    region = item.region[count:]
+    return tabulate_placements(item.region, len(item.images), item.first_region)
+
+
+def tabulate_placements(region: np.ndarray, views: int, first_region: np.ndarray) -> np.ndarray:
+    """As `list_placements`, of the region of each placement (V + P,), counted over all sources."""
+    sources, region = len(first_region) - 1, region[views:]
     order = np.argsort(region, kind="stable")
-    slot = np.arange(len(order)) - np.searchsorted(region[order], region[order]) + count // sources
-    table = np.full((item.first_region[-1] + 1, max(slot.max(initial=0) + 1, count // sources)), -1)
-    owner = np.repeat(np.arange(sources), np.diff(item.first_region))
-    table[1:, : count // sources] = owner[:, None] + np.arange(0, count, sources)
-    table[region[order], slot] = count + order
+    slot = np.arange(len(order)) - np.searchsorted(region[order], region[order]) + views // sources
+    table = np.full((first_region[-1] + 1, max(slot.max(initial=0) + 1, views // sources)), -1)
+    owner = np.repeat(np.arange(sources), np.diff(first_region))
+    table[1:, : views // sources] = owner[:, None] + np.arange(0, views, sources)
+    table[region[order], slot] = views + order
     return table
 
 
-def sample_pixel_positives(item: Item, points_per_image: int, rng: np.random.Generator) -> Positives:
-    """Random points and the same points wherever else the views show them (CPCDR sec. 3.4; fact sheet sec. 7).
+def find_pixel_positives(
+    table: Table, placements: Tensor, view: Tensor, x: Tensor, y: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The points, and the same points wherever else the views show them (CPCDR sec. 3.4; fact sheet sec. 7).
 
     A point goes back to its source and from there through every placement of its region, the originals included; it
     counts where that placement is what the nearest pixel shows. Points without a counterpart are left out.
 
+    Args:
+        placements: of `tabulate_placements`.
+        view, x, y: of `draw_points`. (N,)
+    Returns:
+        As `sample_pixel_positives`, as tensors.
+    """
+    views, height, width = table.pastes.shape
+    own, _, _, region = table.trace(view, nearest(x), nearest(y))
+    u, v = map_points(table.source_from_view[own], x, y)
+    slots = placements[region]  # (points, slots)
+    point, slot = torch.nonzero((slots >= 0) & (slots != own[:, None]), as_tuple=True)
+    target = slots[point, slot]
+    to_x, to_y = map_points(table.view_from_source[target], u[point], v[point])
+    row, column = nearest(to_y), nearest(to_x)
+    inside = ((row >= 0) & (row < height) & (column >= 0) & (column < width)).nonzero()[:, 0]
+    row, column, target = row[inside], column[inside], target[inside]
+    seen = (target - views + 1).clamp(min=0) == table.pastes[table.view[target], row, column]
+    kept, row, column, target = inside[seen], row[seen], column[seen], target[seen]
+    same = table.trace(table.view[target], column, row)[3] == region[point[kept]]
+    kept, target = kept[same], target[same]
+    point, to_x, to_y = point[kept], to_x[kept], to_y[kept]
+    paired = torch.zeros(len(view), dtype=torch.bool, device=view.device)
+    paired[point] = True
+    first = paired.nonzero()[:, 0]
+    members, order = torch.sort(torch.cat([first, point]), stable=True)
+    xy = torch.stack([torch.cat([x[first], to_x]), torch.cat([y[first], to_y])], dim=1)
+    shown = torch.cat([view[first], table.view[target]])
+    return shown[order], xy[order].float(), torch.searchsorted(first, members)
+
+
+def find_region_positives(table: Table, view: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The points that show a region, grouped by it. Arguments and results as above; a group is a region, from 1."""
+    region = table.trace(view, nearest(x), nearest(y))[3]
+    keep = region > 0
+    return view[keep], torch.stack([x[keep], y[keep]], dim=1).float(), region[keep]
+
+
+def sample_pixel_positives(item: Item, points_per_image: int, rng: np.random.Generator) -> Positives:
+    """Random points and the same points wherever else the views show them: see `find_pixel_positives`.
+
     Returns:
         view (N,), position (x, y) in pixels of it, not rounded, (N, 2) float32, and group 0.. (N,), ascending.
     """
-    _, height, width = item.pastes.shape
-    view, x, y = _draw_points(item, points_per_image, rng)
-    own, _, _, region = trace(item, view, nearest(x), nearest(y))
-    u, v = map_points(item.source_from_view[own], x, y)
-    slots = list_placements(item)[region]  # (points, slots)
-    point, slot = np.nonzero((slots >= 0) & (slots != own[:, None]))
-    target = slots[point, slot]
-    to_x, to_y = map_points(item.view_from_source[target], u[point], v[point])
-    row, column = nearest(to_y), nearest(to_x)
-    inside = (row >= 0) & (row < height) & (column >= 0) & (column < width)
-    point, target, to_x, to_y, row, column = (a[inside] for a in (point, target, to_x, to_y, row, column))
-    seen = np.maximum(target - len(item.images) + 1, 0) == item.pastes[item.view[target], row, column]
-    point, target, to_x, to_y, row, column = (a[seen] for a in (point, target, to_x, to_y, row, column))
-    same = trace(item, item.view[target], column, row)[3] == region[point]
-    point, target, to_x, to_y = (a[same] for a in (point, target, to_x, to_y))
-    first = np.flatnonzero(np.bincount(point, minlength=1))
-    members = np.concatenate([first, point])
-    order = np.argsort(members, kind="stable")
-    xy = np.stack([np.concatenate([x[first], to_x]), np.concatenate([y[first], to_y])], axis=1)
-    views = np.concatenate([view[first], item.view[target]])
-    return views[order], xy[order].astype(np.float32), np.searchsorted(first, members[order])
+    points = map(torch.from_numpy, draw_points(len(item.images), item.pastes.shape[1:], points_per_image, rng))
+    found = find_pixel_positives(make_table(item), torch.from_numpy(list_placements(item)), *points)
+    return tuple(values.numpy() for values in found)
 
 
 def sample_region_positives(item: Item, points_per_image: int, rng: np.random.Generator) -> Positives:
@@ -199,10 +256,8 @@ def sample_region_positives(item: Item, points_per_image: int, rng: np.random.Ge
 
     Returns as above; a group is a region, counted over all sources from 1.
     """
-    view, x, y = _draw_points(item, points_per_image, rng)
-    region = trace(item, view, nearest(x), nearest(y))[3]
-    keep = region > 0
-    return view[keep], np.stack([x[keep], y[keep]], axis=1).astype(np.float32), region[keep]
+    points = map(torch.from_numpy, draw_points(len(item.images), item.pastes.shape[1:], points_per_image, rng))
+    return tuple(values.numpy() for values in find_region_positives(make_table(item), *points))
 
 
 def find_pixels(item: Item, xy: np.ndarray) -> np.ndarray:

@@ -5,96 +5,23 @@ regions) balances its own codes, as the release does.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..artifacts import Artifact, load, read_json, run_folder
-from ..copy_paste import Source, make_item
+from ..copy_paste import Source
 from ..data import open_dataset
 from ..networks import PARTS, Embedder, load_networks, load_start, sample_embeddings, seed_weights
-from ..parallel import numpy_generator
 from ..parallel.ranks import sum_ranks
 from ..params import AugmentationParams, TrainingParams, make
 from ..prototypes import Prototypes, contrast_groups
-from ..views import Positives, sample_pixel_positives, sample_region_positives
+from .composites import CompositeSampler, find_place
 from .sources import read_sources
 
-ORDER, ITEM = 1, 2  # streams of random numbers
 POINTS = ("view", "points", "group", "groups")  # of a batch, for each branch: see `join_positives`
-
-
-def join_positives(parts: Sequence[Positives], views: Sequence[int]) -> dict[str, Tensor | int]:
-    """Positives of several items as those of one batch.
-
-    Args:
-        parts: view, (x, y) and group of the points of each item; group ids need not be consecutive.
-        views: how many each item has.
-    Returns:
-        view (N,) int64, points (N, 2) float32, group 0..groups-1 (N,) int64, and groups, how many there are.
-    """
-    before = np.cumsum([0, *views])
-    view = np.concatenate([view + k for (view, _, _), k in zip(parts, before)])
-    ends = np.cumsum([0, *(group.max() + 1 for _, _, group in parts)])
-    group = np.concatenate([group + k for (_, _, group), k in zip(parts, ends)])
-    kept, group = np.unique(group, return_inverse=True)
-    points = np.concatenate([xy for _, xy, _ in parts]).astype(np.float32)
-    found = {"view": view, "points": points, "group": group.reshape(-1)}
-    return {name: torch.from_numpy(values) for name, values in found.items()} | {"groups": len(kept)}
-
-
-@dataclass(frozen=True)
-class CompositeSampler:
-    """step -> training items, each 2M composites, and the positives among their points. Called by worker processes.
-
-    rank, ranks: this process makes its share of the `items` of a step; the others make the rest.
-    """
-
-    sources: Sequence[Source]
-    recipe: AugmentationParams
-    params: TrainingParams
-    rank: int = 0
-    ranks: int = 1
-
-    def choose(self, item: int) -> list[Source]:
-        """M sources; within an epoch each image is taken at most once, and the next one groups them anew."""
-        items = len(self.sources) // self.recipe.images
-        order = numpy_generator(self.params.seed, ORDER, item // items).permutation(len(self.sources))
-        first = item % items * self.recipe.images
-        return [self.sources[i] for i in order[first : first + self.recipe.images]]
-
-    def __call__(self, step: int) -> dict[str, Tensor | int]:
-        """images (V, H, W, 3) uint8, and for each branch B that counts: B_view, B_points, B_group, B_groups:
-        see `join_positives`.
-
-        Raises:
-            ValueError: no point of an item has a partner.
-        """
-        share = self.params.items // self.ranks
-        first = step * self.params.items + self.rank * share
-        made = [self._make(item, step) for item in range(first, first + share)]
-        batch = {"images": torch.from_numpy(np.concatenate([images for images, _ in made]))}
-        for branch in made[0][1]:
-            joined = join_positives([points[branch] for _, points in made], [len(images) for images, _ in made])
-            batch |= {f"{branch}_{name}": value for name, value in joined.items()}
-        return batch
-
-    def _make(self, item: int, step: int) -> tuple[np.ndarray, dict[str, Positives]]:
-        rng = numpy_generator(self.params.seed, ITEM, item)
-        made, points = make_item(self.choose(item), self.recipe, rng), {}
-        draws = {
-            "pixel": (self.params.pixel_weight, sample_pixel_positives, self.params.pixel_points),
-            "region": (1 - self.params.pixel_weight, sample_region_positives, self.params.region_points),
-        }
-        for branch, (weight, draw, count) in draws.items():
-            if weight > 0:
-                points[branch] = draw(made, count, rng)
-                if len(points[branch][0]) == 0:
-                    raise ValueError(f"step {step}: no {branch} positives; look at the regions of 02: are they empty?")
-        return made.images, points
 
 
 class CpcdrTask:
@@ -116,7 +43,9 @@ class CpcdrTask:
         if len(sources) < recipe.images:
             raise ValueError(f"an item needs {recipe.images} images, the run has {len(sources)}: lower `images` in 03")
         self.params = params
-        self.sample = CompositeSampler(sources, recipe if params.paste else replace(recipe, copies=(0, 0)), params)
+        self.sample = CompositeSampler(
+            sources, recipe if params.paste else replace(recipe, copies=(0, 0)), params, lazy=find_place(params)
+        )
         with seed_weights(params.seed):
             embedder = Embedder(params.encoder, params.dimensions)
             prototypes = Prototypes(params.prototypes, params.dimensions)
@@ -130,6 +59,11 @@ class CpcdrTask:
         """This task as one of several processes runs it: the same networks, its share of the items of each step."""
         self.sample = replace(self.sample, rank=rank, ranks=ranks)
         return self
+
+    def make_batch(self, step: int) -> dict[str, Tensor | int]:
+        """The batch of a step on the CPU, wherever the training makes it."""
+        batch = self.sample(step)
+        return batch if isinstance(batch, dict) else batch.to("cpu")
 
     def loss(self, batch: dict[str, Tensor | int], step: int) -> tuple[Tensor, dict[str, Tensor]]:
         """Eq. 7: pixel_weight * loss over pixel positives + (1 - pixel_weight) * loss over region positives.

@@ -297,6 +297,7 @@ class TrainingParams:
     seed: int = 0
     device: str = how("auto")
     workers: int = how(1)  # processes that make composites ahead of the training; 0 = in the main process
+    composites: str = how("auto")  # made by workers (OpenCV), on the device (torch), or auto: there if it is a GPU
     processes: int = how(1)  # that train together, each with its share of the items of a step, and on a GPU of its own
     precision: str = (
         "auto"  # float32, bfloat16, or auto: bfloat16 where the device has instructions for it (paper: AMP)
@@ -334,6 +335,7 @@ class TrainingParams:
         check_positive(self, "dimensions", "prototypes", "pixel_points", "region_points", "temperature", "epsilon")
         check_positive(self, "sinkhorn_iterations", "steps", "learning_rate", "checkpoint_every", "picture_every")
         check_fraction(self, "pixel_weight", "momentum")
+        check_choice(self, "composites", ("auto", "workers", "device"))
         check_choice(self, "precision", ("auto", "float32", "bfloat16"))
         check(self.workers >= 0, f"workers must not be negative, not {self.workers}")
         check_positive(self, "items", "processes")

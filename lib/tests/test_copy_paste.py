@@ -4,8 +4,19 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
-from lib.copy_paste import compose, draw_plan, make_item, prepare_source, select_regions, soften_seams
+from lib.copy_paste import (
+    batched,
+    compose,
+    draw_plan,
+    lay_out,
+    make_item,
+    prepare_source,
+    render,
+    select_regions,
+    soften_seams,
+)
 from lib.parallel import numpy_generator
 from lib.params import AugmentationParams
 from lib.views import map_sources
@@ -262,3 +273,30 @@ def test_errors_say_what_to_do():
         draw_plan([], RECIPE, numpy_generator(0))
     with pytest.raises(ValueError, match="all of one size"):
         draw_plan([make_source(0), make_source(0, height=30)], RECIPE, numpy_generator(0))
+
+
+@pytest.mark.parametrize("size", [{}, {"height": 96, "width": 160, "regions": 60}])
+@pytest.mark.parametrize("recipe", [RECIPE, PLAIN, AugmentationParams(), AugmentationParams(copies=(0, 0))])
+def test_all_pastes_at_once_give_what_one_after_the_other_gives(size, recipe, monkeypatch):
+    sources = make_sources(**size)
+    atlas = batched.make_atlas(sources)
+    for seed in range(4):
+        layers = lay_out(sources, draw_plan(sources, recipe, numpy_generator(seed)))
+        images, pastes = render.make_views(sources, layers)
+        at_once, nearest = batched.make_views(atlas, layers)
+        assert np.array_equal(nearest, pastes)
+        assert np.abs(at_once.numpy().astype(int) - images).max() <= 2
+        assert (at_once.numpy() != images).mean() < 1e-3  # where a rounding goes the other way
+        monkeypatch.setattr(batched, "FRAGMENTS", 3000)  # a few pastes at a time
+        assert torch.equal(batched.make_views(atlas, layers)[1], nearest)
+        monkeypatch.undo()
+
+
+def test_one_to_eight_images():
+    for count in (1, 2, 8):
+        sources = make_sources(count)
+        layers = lay_out(sources, draw_plan(sources, RECIPE, numpy_generator(count)))
+        images, pastes = render.make_views(sources, layers)
+        at_once, nearest = batched.make_views(batched.make_atlas(sources), layers)
+        assert np.array_equal(nearest, pastes)
+        assert np.abs(at_once.numpy().astype(int) - images).max() <= 2

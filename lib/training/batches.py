@@ -38,9 +38,14 @@ def make_batches(sample: Callable[[int], Any], steps: range, workers: int, pin: 
 
 
 def move(batch: Any, device: torch.device) -> Any:
-    """The batch on a device; whole numbers stay what they are, so that nobody has to wait for them to come back."""
+    """The batch on a device; whole numbers stay what they are, so that nobody has to wait for them to come back.
+
+    What has a method `to` is asked for what it is there: that of a batch that was only drawn makes it.
+    """
     if isinstance(batch, dict):
         return {name: move(value, device) for name, value in batch.items()}
     if isinstance(batch, list | tuple):
         return [move(value, device) for value in batch]
-    return batch if isinstance(batch, int) else torch.as_tensor(batch).to(device, non_blocking=True)
+    if isinstance(batch, int):
+        return batch
+    return (batch if hasattr(batch, "to") else torch.as_tensor(batch)).to(device, non_blocking=True)

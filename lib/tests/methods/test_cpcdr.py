@@ -7,7 +7,8 @@ from torch.nn import functional as F
 
 from lib import artifacts
 from lib.copy_paste import prepare_source
-from lib.methods.cpcdr import CpcdrTask, find_start, join_positives
+from lib.methods.composites import join_positives
+from lib.methods.cpcdr import CpcdrTask, find_start
 from lib.networks import save_networks
 from lib.params import AugmentationParams, TrainingParams
 from lib.tests.test_networks import Folder
@@ -35,7 +36,7 @@ def test_joined_positives_keep_their_views_and_groups_apart():
         (rng.integers(0, views, 50), rng.random((50, 2)).astype(np.float32), rng.integers(3, 9, 50) * 7)
         for views in (4, 6, 2)
     ]
-    joined = join_positives(parts, [4, 6, 2])
+    joined = join_positives([tuple(map(torch.from_numpy, part)) for part in parts], [4, 6, 2])
     assert torch.equal(joined["points"], torch.from_numpy(np.concatenate([xy for _, xy, _ in parts])))
     assert joined["view"].tolist() == [v + k for (view, _, _), k in zip(parts, (0, 4, 10)) for v in view]
     names = [(part, g) for part, (_, _, group) in enumerate(parts) for g in group]
@@ -53,6 +54,16 @@ def test_several_items_a_step_are_those_of_as_many_steps():
         assert joined[f"{branch}_groups"] == sum(p[f"{branch}_groups"] for p in parts)
         first, second = (p[f"{branch}_group"] for p in parts)
         assert torch.equal(joined[f"{branch}_group"], torch.cat([first, second + parts[0][f"{branch}_groups"]]))
+
+
+@pytest.mark.parametrize("items", [1, 2])
+def test_a_batch_made_on_the_device_is_that_of_the_workers(items):
+    here, there = (make_task(sources=make_sources(8), items=items, composites=c) for c in ("workers", "device"))
+    for step in range(3):
+        a, b = here.sample(step), there.sample(step).to("cpu")
+        assert not isinstance(there.sample(step), dict)
+        assert int((a.pop("images").int() - b.pop("images").int()).abs().max()) <= 2
+        assert equal_batches(a, b)
 
 
 def equal_batches(a: dict, b: dict) -> bool:

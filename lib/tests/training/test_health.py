@@ -20,10 +20,10 @@ def make_history(steps: int, name: str = "", value: float = 0.0, since: int = 0)
 @pytest.mark.parametrize(
     ("name", "value", "words"),
     [
-        ("feature_spread", 0.001, "nearly all the same"),
+        ("feature_spread", 0.001, "much alike"),
         ("effective_rank", 1.01, "along one line"),
         ("prototypes_used", 3.0, "a few prototypes"),
-        ("code_entropy", 0.99, "nearly uniform"),
+        ("code_entropy", 0.99, "near uniform"),
     ],
 )
 def test_each_number_has_its_sentence(name, value, words):

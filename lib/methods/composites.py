@@ -1,0 +1,153 @@
+"""Batches of composites and the positives among their points, made by worker processes or where the networks are.
+
+Draws are made on the CPU, as functions of seed and item; what they say is executed by OpenCV in the worker (`render`)
+or by torch on a device (`batched`), with the same result but for rounding.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..copy_paste import Layers, Source, batched, draw_plan, lay_out, render
+from ..parallel import numpy_generator, pick_device
+from ..params import AugmentationParams, TrainingParams
+from ..views import Table, draw_points, find_pixel_positives, find_region_positives, tabulate_placements
+
+ORDER, ITEM = 1, 2  # streams of random numbers
+Found = tuple[Tensor, Tensor, Tensor]
+
+
+def join_positives(parts: Sequence[Found], views: Sequence[int]) -> dict[str, Tensor | int]:
+    """Positives of several items as those of one batch.
+
+    Args:
+        parts: view, (x, y) and group of the points of each item; group ids need not be consecutive.
+        views: how many each item has.
+    Returns:
+        view (N,) int64, points (N, 2) float32, group 0..groups-1 (N,) int64, and groups, how many there are.
+    """
+    view = torch.cat([view + k for (view, _, _), k in zip(parts, np.cumsum([0, *views]).tolist())])
+    pairs = [torch.stack([torch.full_like(group, k), group], dim=1) for k, (_, _, group) in enumerate(parts)]
+    kept, group = torch.unique(torch.cat(pairs), dim=0, return_inverse=True)
+    return {"view": view, "points": torch.cat([xy for _, xy, _ in parts]), "group": group, "groups": len(kept)}
+
+
+@dataclass(frozen=True)
+class DrawnItem:
+    """One item before any pixel is touched.
+
+    points: branch -> view, x and y of the points that are drawn for it. (N,) each
+    """
+
+    sources: Sequence[Source]
+    layers: Layers
+    points: dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]
+
+    def make_table(self, pastes: Tensor) -> Table:
+        """The numbers that positives are found with, on the device of `pastes` (V, H, W)."""
+        layers, device = self.layers, pastes.device
+        regions = np.stack([s.regions for s in self.sources]).astype(np.int32)
+        arrays = (
+            layers.source,
+            layers.view,
+            layers.item_region,
+            layers.view_from_source,
+            layers.source_from_view,
+            regions,
+        )
+        return Table(pastes, *(torch.from_numpy(a).to(device) for a in (*arrays, layers.first_region)))
+
+    def execute(self, device: torch.device | str | None = None) -> tuple[Tensor, dict[str, Found]]:
+        """Images (V, H, W, 3) uint8, and positives of each branch; by OpenCV, or on a device by torch."""
+        if device is None:
+            images, pastes = (torch.from_numpy(a) for a in render.make_views(self.sources, self.layers))
+            pastes = pastes.to(torch.int32)
+        else:
+            images, pastes = batched.make_views(batched.make_atlas(self.sources, device), self.layers)
+        table, found = self.make_table(pastes), {}
+        for branch, points in self.points.items():
+            at = [torch.from_numpy(a).to(images.device) for a in points]
+            if branch == "pixel":
+                placements = tabulate_placements(self.layers.item_region, len(images), self.layers.first_region)
+                found[branch] = find_pixel_positives(table, torch.from_numpy(placements).to(images.device), *at)
+            else:
+                found[branch] = find_region_positives(table, *at)
+        return images, found
+
+
+@dataclass(frozen=True)
+class DrawnBatch:
+    """The items of a step, drawn by a worker, to be executed where the networks are."""
+
+    items: Sequence[DrawnItem]
+    step: int
+
+    def to(self, device: torch.device | str | None, **_: bool) -> dict[str, Tensor | int]:
+        """images (V, H, W, 3) uint8, and for each branch B_view, B_points, B_group, B_groups of `join_positives`.
+
+        Args:
+            device: None = by OpenCV.
+        Raises:
+            ValueError: no point of an item has a partner.
+        """
+        made = [item.execute(device) for item in self.items]
+        batch: dict[str, Tensor | int] = {"images": torch.cat([images for images, _ in made])}
+        for branch in made[0][1]:
+            parts = [found[branch] for _, found in made]
+            if not all(len(view) for view, _, _ in parts):
+                where = f"step {self.step}: no {branch} positives"
+                raise ValueError(f"{where}; look at the regions of 02: are they empty?")
+            joined = join_positives(parts, [len(images) for images, _ in made])
+            batch |= {f"{branch}_{name}": value for name, value in joined.items()}
+        return batch
+
+
+def find_place(params: TrainingParams) -> bool:
+    """Are the composites made where the networks are?"""
+    on_gpu = params.composites == "auto" and pick_device(params.device).type == "cuda"
+    return on_gpu or params.composites == "device"
+
+
+@dataclass(frozen=True)
+class CompositeSampler:
+    """step -> training items, each 2M composites, and the positives among their points. Called by worker processes.
+
+    rank, ranks: this process makes its share of the `items` of a step; the others make the rest.
+    lazy: draw only; the batch is executed when it is moved to its device (`DrawnBatch.to`).
+    """
+
+    sources: Sequence[Source]
+    recipe: AugmentationParams
+    params: TrainingParams
+    rank: int = 0
+    ranks: int = 1
+    lazy: bool = False
+
+    def choose(self, item: int) -> list[Source]:
+        """M sources; within an epoch each image is taken at most once, and the next one groups them anew."""
+        items = len(self.sources) // self.recipe.images
+        order = numpy_generator(self.params.seed, ORDER, item // items).permutation(len(self.sources))
+        first = item % items * self.recipe.images
+        return [self.sources[i] for i in order[first : first + self.recipe.images]]
+
+    def __call__(self, step: int) -> dict[str, Tensor | int] | DrawnBatch:
+        """See `DrawnBatch.to`."""
+        share = self.params.items // self.ranks
+        first = step * self.params.items + self.rank * share
+        drawn = DrawnBatch([self._draw(item) for item in range(first, first + share)], step)
+        return drawn if self.lazy else drawn.to(None)
+
+    def _draw(self, item: int) -> DrawnItem:
+        rng, sources, points = numpy_generator(self.params.seed, ITEM, item), self.choose(item), {}
+        layers = lay_out(sources, draw_plan(sources, self.recipe, rng))
+        counts = {
+            "pixel": (self.params.pixel_weight, self.params.pixel_points),
+            "region": (1 - self.params.pixel_weight, self.params.region_points),
+        }
+        for branch, (weight, count) in counts.items():
+            if weight > 0:
+                points[branch] = draw_points(2 * len(sources), sources[0].regions.shape, count, rng)
+        return DrawnItem(sources, layers, points)
