@@ -5,9 +5,11 @@ the background, then to the lowest paste. Colours follow from that map; seams ar
 the depth. (The released code blends depth at seams, so its later pastes depend on the earlier ones.)
 
 `sources` has the images, `plans` the draws, `layers` what a plan says of each placement; `render` executes it with
-OpenCV, paste by paste, `batched` with torch, all pastes at once and on any device, with the same result.
+OpenCV, paste by paste, `batched` with torch, all pastes at once and on any device, with the same result; `literal` is
+the released way, to compare with.
 """
 
+from . import batched, literal, render
 from .layers import Layers, lay_out
 from .plans import Plan, draw_placements, draw_plan, select_regions
 from .render import compose, make_item, soften_seams
@@ -17,12 +19,15 @@ __all__ = [
     "Layers",
     "Plan",
     "Source",
+    "batched",
     "compose",
     "draw_placements",
     "draw_plan",
     "lay_out",
+    "literal",
     "make_item",
     "prepare_source",
+    "render",
     "select_regions",
     "soften_seams",
 ]

@@ -67,15 +67,19 @@ class DrawnItem:
             pastes = pastes.to(torch.int32)
         else:
             images, pastes = batched.make_views(batched.make_atlas(self.sources, device), self.layers)
-        table, found = self.make_table(pastes), {}
+        return images, self.find_positives(pastes)
+
+    def find_positives(self, pastes: Tensor) -> dict[str, Found]:
+        """Positives of each branch, where the pastes are that each pixel shows. (V, H, W)"""
+        table, device, found = self.make_table(pastes), pastes.device, {}
         for branch, points in self.points.items():
-            at = [torch.from_numpy(a).to(images.device) for a in points]
+            at = [torch.from_numpy(a).to(device) for a in points]
             if branch == "pixel":
-                placements = tabulate_placements(self.layers.item_region, len(images), self.layers.first_region)
-                found[branch] = find_pixel_positives(table, torch.from_numpy(placements).to(images.device), *at)
+                placements = tabulate_placements(self.layers.item_region, len(pastes), self.layers.first_region)
+                found[branch] = find_pixel_positives(table, torch.from_numpy(placements).to(device), *at)
             else:
                 found[branch] = find_region_positives(table, *at)
-        return images, found
+        return found
 
 
 @dataclass(frozen=True)

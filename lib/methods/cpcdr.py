@@ -71,7 +71,10 @@ class CpcdrTask:
         In a training of several processes: this one's share of it, whereas the numbers are of all, but for health.
         """
         self.networks["prototypes"].renormalize()
-        embeddings = self.networks["embedder"](batch["images"])
+        return self.compare(self.networks["embedder"](batch["images"]), batch)
+
+    def compare(self, embeddings: Tensor, batch: dict[str, Tensor | int]) -> tuple[Tensor, dict[str, Tensor]]:
+        """The loss of embeddings (V, D, H/4, W/4) of the images, and numbers to log; as `loss`."""
         weights = {"pixel": self.params.pixel_weight, "region": 1 - self.params.pixel_weight}
         exact = torch.float64 if embeddings.dtype == torch.float64 else torch.float32
         total, numbers = embeddings.new_zeros((), dtype=exact), {}

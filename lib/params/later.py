@@ -21,9 +21,12 @@ class SpeedParams:
     trials: int = 10  # of Infomap, beside a single one
     seeds: int = 3  # of Infomap, whose partitions are compared
     moves: int = 40  # of the panel's sliders
+    images: int = 2  # M of an item of composites; params/speed has 8, as the papers
+    encoder: str = "resnet18"  # whose training step is measured
 
     def __post_init__(self) -> None:
-        check_positive(self, "workers", "superpixels", "frames", "repeats", "moves")
+        check_positive(self, "workers", "superpixels", "frames", "repeats", "moves", "images")
+        check_choice(self, "encoder", ("resnet18", "resnet34", "resnet50"))
         check(self.smoothing >= 0, f"smoothing must not be negative, not {self.smoothing}")
         for name in ("trials", "seeds"):
             check(getattr(self, name) >= 2, f"{name} must be at least 2, not {getattr(self, name)}")

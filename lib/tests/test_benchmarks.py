@@ -10,7 +10,8 @@ import pytest
 from lib import benchmarks
 from lib.benchmarks import STEPS, time_ours, time_released
 from lib.figures.speed import draw_steps
-from lib.params import ParameterError, RegionParams, SpeedParams
+from lib.methods.cpcdr import CpcdrTask
+from lib.params import AugmentationParams, ParameterError, RegionParams, SpeedParams, TrainingParams
 from lib.regions import literal
 
 PARAMS = RegionParams(superpixels=120, preset="full", camera="released", support_height="mean", search="full")
@@ -106,7 +107,7 @@ def test_many_frames_in_one_process_and_in_two(views):
 
 def test_processes_that_disagree_are_no_benchmark(views, monkeypatch):
     results = iter(2 * [[(np.ones(3), 1)], [(np.zeros(3), 1)]])
-    monkeypatch.setattr(benchmarks, "parallel_map", lambda *_: next(results))
+    monkeypatch.setattr(benchmarks.grouping, "parallel_map", lambda *_: next(results))
     with pytest.raises(RuntimeError, match="different regions"):
         benchmarks.measure_scaling(views[:1], PARAMS, 2, repeats=1)
 
@@ -115,3 +116,42 @@ def test_processes_that_disagree_are_no_benchmark(views, monkeypatch):
 def test_impossible_parameters(wrong):
     with pytest.raises(ParameterError):
         SpeedParams(**wrong)
+
+
+@pytest.fixture(scope="module")
+def sources(views):
+    return benchmarks.make_sources(views, PARAMS)
+
+
+def test_composites_are_timed_every_way(sources):
+    recipe = AugmentationParams(images=2)
+    found = benchmarks.time_composites(sources, recipe, repeats=1)
+    assert set(found) == {"released loader", "paste by paste", "all at once", "positives", "pastes"}
+    assert min(found.values()) > 0
+    table = benchmarks.describe_composites(found, images=4)
+    assert "| released loader | " in table
+    assert table.count("\n") == 5
+    quick = benchmarks.time_composites(sources, recipe, repeats=1, slow=False)
+    assert "released loader" not in quick
+    assert benchmarks.describe_composites(quick, images=4).count("\n") == 4
+
+
+def test_a_step_is_its_parts_and_stays_above_its_floor(sources):
+    task = CpcdrTask(
+        TrainingParams(prototypes=32, dimensions=16, pixel_points=100, region_points=100),
+        AugmentationParams(images=2, copies=(0, 1)),
+        sources,
+    )
+    machine = benchmarks.measure_machine(2)
+    found = {"float32": benchmarks.profile_step(task, "float32", machine, 2)}
+    row = found["float32"]
+    assert row["step"] == pytest.approx(sum(row[part] for part in benchmarks.PARTS))
+    assert row["ratio"] > 1
+    assert row["operations"] > 4 * 3 * 0.8 * 2e9 * (32 * 64) / (96 * 192) / 4  # four images, forward and twice backward
+    assert "| float32 | " in benchmarks.describe_step(found)
+
+
+def test_losses_are_compared(capsys):
+    found = benchmarks.compare_losses(300, 16, 8, 2)
+    assert set(found) == {"one by one", "at once"}
+    assert min(found.values()) > 0

@@ -124,7 +124,12 @@ def _deterministic(on: bool) -> Iterator[None]:
         settings.fill_uninitialized_memory = before[1]
 
 
-def _make_optimizer(settings: Settings, networks: nn.Module) -> torch.optim.Optimizer:
+def make_optimizer(settings: Settings, networks: nn.Module) -> torch.optim.Optimizer:
+    """The optimiser that the settings name, at rate 0: each step sets its own.
+
+    Raises:
+        ValueError: no such optimiser.
+    """
     trained = [p for p in networks.parameters() if p.requires_grad]
     same = {"lr": 0.0, "weight_decay": settings.weight_decay, "fused": True}  # one pass over memory
     if settings.device.type not in ("cpu", "cuda"):
@@ -222,7 +227,7 @@ class _Training:
         self.networks = task.networks.to(settings.device).train()
         if count_ranks() > 1:
             synchronize_batch_norms(self.networks)
-        self.update = _make_optimizer(settings, self.networks)
+        self.update = make_optimizer(settings, self.networks)
         self.checkpoints = Checkpoints(folder, settings.key)
         self.history = self.checkpoints.load(self.networks, self.update, settings.steps)
         self.events = EventWriter(folder / "tensorboard", self.history) if settings.tensorboard and self.first else None

@@ -1,4 +1,4 @@
-"""How long steps take and what their short cuts cost, measured in turn in one run: what notebook 10 shows.
+"""How long the grouping of 02 takes, beside the released procedure, and what short cuts cost.
 
 Seconds are those of the processor, of all threads: what else a machine does makes them longer, but less so than those
 on the wall. Whatever is compared is called in turn, so that a slow moment hits all alike; medians are kept.
@@ -13,12 +13,13 @@ from typing import Any
 
 import cv2
 import numpy as np
+import torch
 from sklearn.metrics import adjusted_rand_score
 
-from .data.street import make_clip
-from .parallel import numpy_generator, parallel_map, peak_memory
-from .params import RegionParams
-from .regions import (
+from ..data.street import make_clip
+from ..parallel import numpy_generator, parallel_map, peak_memory
+from ..params import RegionParams
+from ..regions import (
     Observation,
     cut_slic,
     group_nodes,
@@ -30,7 +31,7 @@ from .regions import (
     purity,
     weigh_edges,
 )
-from .superpixels import find_edges, segment_superpixels
+from ..superpixels import find_edges, segment_superpixels
 
 STEPS = ("superpixels", "points", "neighbours", "means", "weights", "communities", "painting")
 """Of the grouping, from an image and its depth to a map of regions."""
@@ -49,13 +50,16 @@ class _Clock:
 
 
 @contextmanager
-def _one_core() -> Iterator[None]:
-    threads = cv2.getNumThreads()
+def use_one_core() -> Iterator[None]:
+    """OpenCV and torch on a single thread."""
+    before = cv2.getNumThreads(), torch.get_num_threads()
     cv2.setNumThreads(1)
+    torch.set_num_threads(1)
     try:
         yield
     finally:
-        cv2.setNumThreads(threads)
+        cv2.setNumThreads(before[0])
+        torch.set_num_threads(before[1])
 
 
 def time_ours(view: Observation, params: RegionParams) -> tuple[np.ndarray, dict[str, float]]:
@@ -116,7 +120,7 @@ def profile_grouping(
         ways: each gives its regions and its seconds, as `time_ours` does.
     """
     taken = {name: {step: np.zeros((repeats, len(views))) for step in STEPS} for name in ways}
-    with _one_core():
+    with use_one_core():
         for way in ways.values():
             way(views[0])  # what is loaded or compiled on the first call
         for repeat in range(repeats):
@@ -205,7 +209,7 @@ class _Group:
     params: RegionParams
 
     def __call__(self, view: Observation) -> tuple[np.ndarray, int]:
-        with _one_core():
+        with use_one_core():
             return group_view(view, self.params), peak_memory()
 
 
