@@ -14,7 +14,7 @@ export PYTHONNOUSERSITE := 1
 unexport PYTHONPATH VIRTUAL_ENV
 
 .DEFAULT_GOAL := help
-.PHONY: help env run report doctor video test test-lib test-runs test-notebooks lint lock lab notebooks clean
+.PHONY: help env run report doctor video test test-lib test-runs test-notebooks test-kill lint lock lab notebooks clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -55,6 +55,9 @@ test-runs: $(STAMP)
 test-notebooks: $(STAMP)
 	rm -rf outputs/test
 	RUNS_ROOT="$(CURDIR)/outputs/test" $(BIN)/python -m pytest --nbval-lax --nbval-current-env --nbval-cell-timeout=300 notebooks/
+
+test-kill: $(STAMP)  ## twenty SIGKILLs each without and with workers: nothing is lost (a quarter of an hour)
+	$(BIN)/python -m lib.run.kill --kills 20 --workers 0 2
 
 lint: $(STAMP)  ## ruff, format check, and the number of lines of lib
 	$(BIN)/ruff check lib

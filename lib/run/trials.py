@@ -52,6 +52,7 @@ def _learn(values: params.DepthParams, folder: Path, key: dict[str, Any]) -> dep
         "optimizer": "adam",
         "warmup_steps": values.warmup_steps,
         "device": pick_device(values.device),
+        "precision": "auto" if pick_device(values.device).type == "cuda" else "float32",  # as 01
         "key": key,
     }
     triplets, start = depth.leave_out(values, depth.read_triplets(values))[0], None
