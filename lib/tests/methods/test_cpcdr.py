@@ -17,12 +17,13 @@ from lib.training import train
 SMALL = {"prototypes": 16, "dimensions": 8, "pixel_points": 60, "region_points": 80, "workers": 0}
 
 
-def make_sources(count: int = 5, regions: bool = True) -> list:
+def make_sources(count: int = 5, regions: bool = True, height: int = 64, width: int = 96) -> list:
     rng = np.random.default_rng(0)
-    stripes = np.repeat(np.arange(1, 5, dtype=np.uint16), 24)[None].repeat(64, 0)
+    stripes = np.repeat(np.arange(1, 5, dtype=np.uint16), width // 4)[None].repeat(height, 0)
     ids = stripes if regions else np.zeros_like(stripes)
-    depth = np.linspace(0.01, 0.3, 64, dtype=np.float32)[:, None].repeat(96, 1)
-    return [prepare_source(rng.integers(0, 256, (64, 96, 3), dtype=np.uint8), ids, depth) for _ in range(count)]
+    depth = np.linspace(0.01, 0.3, height, dtype=np.float32)[:, None].repeat(width, 1)
+    images = [rng.integers(0, 256, (height, width, 3), dtype=np.uint8) for _ in range(count)]
+    return [prepare_source(image, ids, depth) for image in images]
 
 
 def make_task(recipe: dict | None = None, sources: list | None = None, **values) -> CpcdrTask:

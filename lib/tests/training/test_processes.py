@@ -90,7 +90,7 @@ def test_two_processes_take_the_step_of_one_with_twice_as_much(tmp_path, exact):
 
 
 def test_fifty_steps_of_two_processes_run_as_those_of_one(tmp_path):
-    both, alone = (make_task(sources=make_sources(8), items=2) for _ in range(2))
+    both, alone = (make_task(sources=make_sources(8, height=32, width=64), items=2) for _ in range(2))
     options = {"steps": 50, "precision": "float32", "learning_rate": 0.02}
     expected = run(alone, tmp_path / "one", **options)
     seen = []

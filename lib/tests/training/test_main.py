@@ -1,0 +1,46 @@
+"""`torchrun -m lib.training RUN`: parameters from files and words, and a training that the notebook finds."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from lib import artifacts, params
+from lib.tests.methods.test_cpcdr import SMALL, make_task
+from lib.training import __main__ as command
+
+
+def test_parameters_come_from_the_run_and_the_command():
+    values = command.read_parameters("street", ["steps=7", "items=2", "processes=2", "start=12"])
+    assert (values.run, values.steps, values.items, values.processes, values.start) == ("street", 7, 2, 2, "12")
+    assert values.warmup_steps == 50  # params/street
+    assert command.read_parameters("nothing", []).run == "nothing"  # the defaults
+    for word, sentence in (("steps", "write name=value"), ("stepss=3", "stepss"), ("steps=many", "steps")):
+        with pytest.raises(params.ParameterError, match=sentence):
+            command.read_parameters("street", [word])
+
+
+def test_a_wrong_parameter_is_one_sentence(capsys, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "3")
+    assert command.main(["street", "-p", "items=4"]) == 2
+    assert "3 processes cannot share 4 items" in capsys.readouterr().err
+
+
+def test_what_it_trains_the_notebook_finds(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(artifacts.stages, "OUTPUTS", tmp_path)
+
+    def make_artifact(name):
+        about = SimpleNamespace(dataset="street")
+        return SimpleNamespace(name=name, run="mine", digest=name, params=about, source=make_artifact)
+
+    monkeypatch.setattr(artifacts, "load", lambda run, name: make_artifact(name))
+    monkeypatch.setattr(command, "open_task", lambda values, *_: make_task())
+    words = ["mine", *(w for k, v in {**SMALL, "steps": 3, "warmup_steps": 1}.items() for w in ("-p", f"{k}={v}"))]
+    assert command.main(words) == 0
+    assert "step 3 of 3" in capsys.readouterr().out
+    assert (tmp_path / "mine" / "04_training" / "checkpoints" / "checkpoint_000003.pt").is_file()
+    values = command.read_parameters("mine", words[2::2])
+    inputs = [make_artifact(name) for name in ("01_depth", "02_regions", "03_augmentation")]
+    key = artifacts.begin("04_training", values, inputs).resume_key("lib.methods.cpcdr", "lib.training")
+    history = command.train(make_task(), tmp_path / "mine" / "04_training", key=key, **command.read_settings(values))
+    assert len(history) == 3
+    assert "step" not in capsys.readouterr().out  # at once
