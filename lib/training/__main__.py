@@ -2,7 +2,7 @@
 
     torchrun --nproc-per-node 8 -m lib.training street                     one machine, eight GPUs
     torchrun --nnodes 2 --nproc-per-node 8 --rdzv-backend c10d --rdzv-endpoint HOST:29500 -m lib.training street
-    python -m lib.run params/street --only 04                              then: finds it finished, writes the stage
+    python -m lib.run params/street --only 04     then, with the same parameters: finds it finished, writes the stage
 
 RUN names a folder of params/ and of outputs/, or is a path of parameters; 01 to 03 must be finished. All machines see
 one `outputs`, or a copy of 01 to 03; the first writes checkpoints. `items` must be a multiple of all ranks.
@@ -86,7 +86,7 @@ def _train(values: params.TrainingParams, rank: int, ranks: int, device: torch.d
         task = task.for_rank(rank, ranks)
     train(task, folder, key=key, watch=CollapseWatch(values.prototypes), **settings)
     if rank == 0:
-        print(f"finished; now: python -m lib.run params/{values.run} --only 04")
+        print(f"finished in {folder}; notebook 04 with these parameters finds it there and writes the stage")
 
 
 if __name__ == "__main__":
