@@ -112,15 +112,16 @@ class _Contrast(torch.autograd.Function):
         means /= codes.new_zeros(count).index_add_(0, groups, codes.new_ones(len(codes)))[:, None].clamp_(min=1)
         targets = torch.index_select(means, 0, groups, out=codes)
         logits = scores.mul_(1 / temperature)
-        agreement, largest = (targets * logits).sum(dim=1), logits.amax(dim=1)
+        agreement, largest = torch.einsum("nk,nk->n", targets, logits), logits.amax(dim=1)
         shares = torch.softmax(logits, dim=1, out=logits)
         losses = largest - shares.amax(dim=1).log() - agreement  # cross-entropies: the first two are log sum exp
-        samples = sum_ranks(z.new_full((), len(z), dtype=torch.float64))
+        long = torch.float32 if z.device.type == "mps" else torch.float64  # Apple's GPUs have no other
+        samples = sum_ranks(z.new_full((), len(z), dtype=long))
         error = shares.sub_(targets)
         scale = (1 / (temperature * samples)).to(z.dtype)
         ctx.save_for_backward((error @ weight).mul_(scale), (error.T @ z).mul_(scale))
         ctx.mark_non_differentiable(*shown)
-        return (losses.sum(dtype=torch.float64) / samples).to(z.dtype), *shown
+        return (losses.sum(dtype=long) / samples).to(z.dtype), *shown
 
     @staticmethod
     def backward(ctx, gradient, *_):

@@ -30,8 +30,8 @@ def join_positives(parts: Sequence[Found], views: Sequence[int]) -> dict[str, Te
         view (N,) int64, points (N, 2) float32, group 0..groups-1 (N,) int64, and groups, how many there are.
     """
     view = torch.cat([view + k for (view, _, _), k in zip(parts, np.cumsum([0, *views]).tolist())])
-    pairs = [torch.stack([torch.full_like(group, k), group], dim=1) for k, (_, _, group) in enumerate(parts)]
-    kept, group = torch.unique(torch.cat(pairs), dim=0, return_inverse=True)
+    apart = 1 << 32  # more than any id: one number for item and group is sorted at once
+    kept, group = torch.unique(torch.cat([k * apart + g for k, (_, _, g) in enumerate(parts)]), return_inverse=True)
     return {"view": view, "points": torch.cat([xy for _, xy, _ in parts]), "group": group, "groups": len(kept)}
 
 
@@ -110,8 +110,15 @@ class DrawnBatch:
 
 
 def find_place(params: TrainingParams) -> bool:
-    """Are the composites made where the networks are?"""
-    on_gpu = params.composites == "auto" and pick_device(params.device).type == "cuda"
+    """Are the composites made where the networks are?
+
+    Raises:
+        ValueError: they cannot be.
+    """
+    device = pick_device(params.device).type
+    if device == "mps" and params.composites == "device":
+        raise ValueError("composites = 'device' needs numbers of 64 bits, which Apple GPUs lack: use 'workers'")
+    on_gpu = params.composites == "auto" and device == "cuda"
     return on_gpu or params.composites == "device"
 
 

@@ -133,7 +133,7 @@ def open_task(params: TrainingParams, augmentation: Artifact, start: Sequence[Ar
     depth, regions = (augmentation.source(name) for name in ("01_depth", "02_regions"))
     recipe = make(AugmentationParams, read_json(augmentation.path("recipe.json")))
     dataset = open_dataset(depth.params)
-    # every worker, and every process, gets a copy of what is in memory
-    copies = max(params.workers, 1) * params.processes
-    sources = read_sources(dataset, dataset.frames("train"), depth, regions, copies)
+    # every process, and every worker of it, gets a copy of what is in memory; so does the one that starts several
+    copies = (params.workers + 1) * params.processes + (params.processes > 1)
+    sources = read_sources(dataset, dataset.frames("train"), depth, regions, params.workers, copies)
     return CpcdrTask(params, recipe, sources, *start)

@@ -26,15 +26,16 @@ def read_maps(frame: Frame, dataset: Dataset, depth: Artifact, regions: Artifact
 
 
 def read_sources(
-    dataset: Dataset, frames: Sequence[Frame], depth: Artifact, regions: Artifact, workers: int = 1
+    dataset: Dataset, frames: Sequence[Frame], depth: Artifact, regions: Artifact, workers: int = 1, copies: int = 0
 ) -> Sequence[Source]:
     """The frames ready to be pasted: in memory, or where they would take too much of it, `PackedSources`.
 
     Args:
         workers: processes that are sent the sources later, each of them a copy of what is in memory; and that pack.
+        copies: in memory in all; 0 = one here, and one in each worker.
     """
     size = len(frames) * BYTES_PER_PIXEL * int(np.prod(dataset.size))
-    if fits_memory(size * (1 + workers)) and not (dataset.is_prepared and size > READY_BYTES):
+    if fits_memory(size * (copies or 1 + workers)) and not (dataset.is_prepared and size > READY_BYTES):
         pairs = ((frame, *read_maps(frame, dataset, depth, regions)) for frame in frames)
         return [prepare_source(dataset.image(frame), ids, inverse_depth) for frame, ids, inverse_depth in pairs]
     return pack_sources(dataset, frames, depth, regions, workers)

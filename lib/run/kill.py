@@ -28,7 +28,6 @@ from ..training import hash_tensors, train
 from .reference import REFERENCE
 
 SIZE, FRAMES, STEPS, EVERY = (64, 96), 4, 24, 3  # steps, and between two checkpoints
-DEADLINE = 600.0  # seconds for one training
 BEGUN = "begun"
 
 
@@ -56,6 +55,16 @@ def train_here(folder: Path, workers: int) -> str:
     return hash_tensors(task.networks.state_dict())
 
 
+def _read_to_a_step(process: subprocess.Popen) -> str:
+    """What it prints up to its first step, or to its end: it may first say that it goes on after another."""
+    read = ""
+    for line in process.stdout:
+        read += line
+        if line.strip() == BEGUN:
+            break
+    return read
+
+
 def _start(folder: Path, workers: int) -> subprocess.Popen:
     words = [sys.executable, "-m", "lib.run.kill", "--train", str(folder), "--workers", str(workers)]
     return subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, text=True)
@@ -63,7 +72,8 @@ def _start(folder: Path, workers: int) -> subprocess.Popen:
 
 def _finish(process: subprocess.Popen, read: str) -> str:
     """The last line that it prints, when the first one was already read."""
-    output, _ = process.communicate(timeout=DEADLINE)
+    output = process.stdout.read()  # communicate() would pass over what is buffered here
+    process.wait()
     if process.returncode:
         raise RuntimeError(f"a training ended with exit code {process.returncode}")
     return (read + output).strip().splitlines()[-1]
@@ -73,29 +83,31 @@ def kill_and_compare(kills: int, workers: int, seed: int = 0) -> dict[str, Any]:
     """Kill `kills` times, at moments drawn evenly over what an uninterrupted training takes from its first step on.
 
     Returns:
-        kills; finished, trainings that got to their end; equal, those with the tensors of the uninterrupted one.
+        kills; of_resumed, how many of them hit a training that had been killed before; finished, trainings that got to
+        their end; equal, those with the tensors of the uninterrupted one.
     Raises:
         RuntimeError: a training failed by itself.
     """
-    random, found = numpy_generator(seed, workers), {"kills": 0, "finished": 0, "equal": 0}
+    random, found = numpy_generator(seed, workers), {"kills": 0, "of_resumed": 0, "finished": 0, "equal": 0}
     with tempfile.TemporaryDirectory() as parent:
         process = _start(Path(parent) / "whole", workers)
-        line, started = process.stdout.readline(), time.monotonic()
-        expected, seconds = _finish(process, line), time.monotonic() - started
+        read, started = _read_to_a_step(process), time.monotonic()
+        expected, seconds = _finish(process, read), time.monotonic() - started
         folder = Path(parent) / "killed"
         while found["kills"] < kills or folder.exists():
             process = _start(folder, workers)
-            line = process.stdout.readline()  # of one that is finished already: the hash
-            if line.strip() == BEGUN and found["kills"] < kills:
+            read = _read_to_a_step(process)
+            if read.rstrip().endswith(BEGUN) and found["kills"] < kills:
                 try:
                     process.wait(float(random.uniform(0, seconds)))
                 except subprocess.TimeoutExpired:
                     process.kill()
                     process.communicate()
                     found["kills"] += 1
+                    found["of_resumed"] += "going on" in read
                     continue
             found["finished"] += 1
-            found["equal"] += _finish(process, line) == expected
+            found["equal"] += _finish(process, read) == expected
             shutil.rmtree(folder)
     return found
 
@@ -113,7 +125,8 @@ def main(words: list[str] | None = None) -> int:
         return 0
     found = {f"{workers} workers": kill_and_compare(chosen.kills, workers) for workers in chosen.workers}
     for name, row in found.items():
-        print(f"{name}: {row['kills']} kills, {row['equal']} of {row['finished']} trainings equal to the uninterrupted")
+        print(f"{name}: {row['kills']} kills, {row['of_resumed']} of them of resumed trainings")
+        print(f"    {row['equal']} of {row['finished']} trainings that got to their end equal the uninterrupted one")
     if chosen.record:
         about = {"steps": STEPS, "checkpoint_every": EVERY, **artifacts.describe_machine()}
         artifacts.write_json(REFERENCE / "kill.json", {"trainings": found, **about})

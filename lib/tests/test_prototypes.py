@@ -11,6 +11,7 @@ from lib.prototypes import (
     average_groups,
     balance_codes,
     compare_assignments,
+    contrast_groups,
     measure_health,
 )
 
@@ -123,3 +124,33 @@ def test_health_tells_a_collapse_from_a_spread():
     assert (int(collapsed["prototypes_used"]), int(spread["prototypes_used"])) == (1, 8)
     assert float(collapsed["code_entropy"]) == pytest.approx(1)
     assert float(spread["code_entropy"]) == pytest.approx(0)
+
+
+@pytest.mark.parametrize("epsilon", [0.05, 0.01])
+@pytest.mark.parametrize("iterations", [1, 3])
+def test_the_loss_at_once_and_its_gradients_are_those_of_its_steps(epsilon, iterations):
+    """A group id without members is allowed."""
+    generator = torch.Generator().manual_seed(3)
+    z, c = (torch.randn(n, 5, generator=generator, dtype=torch.float64) for n in (70, 12))
+    z, c = (F.normalize(x).requires_grad_() for x in (z, c))
+    groups = torch.randint(0, 9, (70,), generator=generator)
+    groups[groups == 4] = 5
+    scores = z @ c.T
+    targets = average_groups(balance_codes(scores.detach(), epsilon, iterations), groups)
+    expected = compare_assignments(scores, targets, 0.1)
+    by_steps = torch.autograd.grad(3 * expected, (z, c))
+    loss, health = contrast_groups(z, c, groups, 9, 0.1, epsilon, iterations, look_at=70)
+    assert float(loss.detach()) == pytest.approx(float(expected.detach()), rel=1e-12)
+    for ours, theirs in zip(torch.autograd.grad(3 * loss, (z, c)), by_steps):
+        torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-12)
+    assert health == measure_health(z, scores, balance_codes(scores, epsilon, iterations))
+
+
+def test_the_loss_at_once_in_float32_agrees_with_float64_to_a_millionth():
+    generator = torch.Generator().manual_seed(4)
+    z, c = (F.normalize(torch.randn(n, 16, generator=generator)) for n in (3000, 64))
+    groups = torch.arange(3000) // 3
+    single, double = (
+        contrast_groups(a, b, groups, 1000, 0.1, 0.01, 3)[0] for a, b in ((z, c), (z.double(), c.double()))
+    )
+    assert float(single) == pytest.approx(float(double), rel=1e-6)

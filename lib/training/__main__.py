@@ -1,11 +1,14 @@
 """The training of notebook 04 without the notebook, as one rank of many: for several machines.
 
-    torchrun --nproc-per-node 8 -m lib.training street                     one machine, eight GPUs
-    torchrun --nnodes 2 --nproc-per-node 8 --rdzv-backend c10d --rdzv-endpoint HOST:29500 -m lib.training street
-    python -m lib.run params/street --only 04     then, with the same parameters: finds it finished, writes the stage
+    torchrun --nproc-per-node 8 -m lib.training street -p items=8
+    python -m lib.run params/street --only 04 -p 04.items=8
+
+The first command trains on one machine with eight GPUs, the second finds the finished training and writes the stage.
+Over several machines: torchrun --nnodes 2 --nproc-per-node 8 --rdzv-backend c10d --rdzv-endpoint HOST:29500, and items
+a multiple of 16.
 
 RUN names a folder of params/ and of outputs/, or is a path of parameters; 01 to 03 must be finished. All machines see
-one `outputs`, or a copy of 01 to 03; the first writes checkpoints. `items` must be a multiple of all ranks.
+one `outputs`, or a copy of 01 to 03; the first writes checkpoints.
 """
 
 import argparse
@@ -76,7 +79,11 @@ def main(words: list[str] | None = None) -> int:
 def _train(values: params.TrainingParams, rank: int, ranks: int, device: torch.device) -> None:
     augmentation = artifacts.load(values.upstream or values.run, "03_augmentation")
     start = find_start(values)
+    if rank and ranks > 1:
+        distributed.barrier()  # the first packs what does not fit into memory
     task, folder, key = open_task(values, augmentation, start), artifacts.run_folder(values.run) / NAME, {}
+    if rank == 0 and ranks > 1:
+        distributed.barrier()
     if rank == 0:  # the others ask for no file of the stage
         inputs = [*(augmentation.source(name) for name in ("01_depth", "02_regions")), augmentation, *start]
         stage = artifacts.begin(NAME, values, inputs)

@@ -66,7 +66,11 @@ class Checkpoints:
         self.folder, self.key = folder / "checkpoints", json.loads(json.dumps(key))
 
     def save(self, networks: nn.Module, optimizer: torch.optim.Optimizer, history: History) -> None:
-        """Raises OSError on a full disk; what was there stays."""
+        """Raises OSError on a full disk, FloatingPointError if a weight is not finite; what was there stays."""
+        if not all(bool(torch.isfinite(value).all()) for value in networks.state_dict().values()):
+            raise FloatingPointError(
+                f"weights are not finite after step {len(history)}: lower learning_rate; the last checkpoint is intact"
+            )
         pictures = {step: {k: torch.from_numpy(v) for k, v in p.items()} for step, p in history.pictures.items()}
         state = {"key": json.dumps(self.key), "networks": networks.state_dict(), "optimizer": optimizer.state_dict()}
         state |= {"columns": history.columns, "train_seconds": history.train_seconds, "pictures": pictures}
@@ -90,6 +94,13 @@ class Checkpoints:
         optimizer.load_state_dict(state["optimizer"])
         pictures = {step: {k: v.numpy() for k, v in p.items()} for step, p in state["pictures"].items()}
         return History(state["columns"], state["train_seconds"], pictures, state["warnings"])
+
+    def is_finished(self, steps: int) -> bool:
+        """Does the newest checkpoint belong to this very training, after as many steps?"""
+        if not (self.folder / f"checkpoint_{steps:06d}.pt").is_file():
+            return False
+        state = self._read()
+        return state is not None and len(state["columns"]["loss"]) == steps and not self._compare(state, steps)
 
     def _find(self, steps: int) -> dict[str, Any] | None:
         state = self._read()

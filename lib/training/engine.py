@@ -105,7 +105,9 @@ def pick_precision(name: str, device: torch.device) -> torch.dtype:
     if name not in ("auto", "float32", "bfloat16"):
         raise ValueError(f"precision must be auto, float32 or bfloat16, not {name!r}")
     tests = (getattr(torch.cpu, f"_is_{kind}_supported", bool) for kind in ("avx512_bf16", "amx_tile"))
-    native = device.type == "cuda" or (device.type == "cpu" and any(test() for test in tests))
+    native = device.type == "cpu" and any(test() for test in tests)
+    if device.type == "cuda":
+        native = torch.cuda.is_bf16_supported(including_emulation=False)
     return torch.bfloat16 if name == "bfloat16" or (name == "auto" and native) else torch.float32
 
 
@@ -212,7 +214,8 @@ def train(
         WorkerDied: one of several processes was killed; the last checkpoint is intact.
     """
     chosen, folder = Settings(**settings), Path(folder)
-    if chosen.processes > 1 and count_ranks() == 1:
+    alone = count_ranks() == 1
+    if chosen.processes > 1 and alone and not Checkpoints(folder, chosen.key).is_finished(chosen.steps):
         rest = {"on_picture": on_picture, "watch": watch, **settings}
         train_in_processes(task, folder, chosen.processes, chosen.device, rest, on_step)
     return _Training(task, folder, chosen, on_step, on_picture, watch).run()
@@ -230,7 +233,7 @@ class _Training:
         self.update = make_optimizer(settings, self.networks)
         self.checkpoints = Checkpoints(folder, settings.key)
         self.history = self.checkpoints.load(self.networks, self.update, settings.steps)
-        self.events = EventWriter(folder / "tensorboard", self.history) if settings.tensorboard and self.first else None
+        self.events: EventWriter | None = None
         self.before, self.started = self.history.train_seconds, time.perf_counter()
 
     def run(self) -> History:
@@ -239,7 +242,11 @@ class _Training:
             self.history.save(self.folder)
         remaining = range(len(self.history), settings.steps)
         if not remaining:
+            if not self.history.pictures:  # trained by `python -m lib.training`
+                self._look(len(self.history))
             return self.history
+        if self.settings.tensorboard and self.first:
+            self.events = EventWriter(self.folder / "tensorboard", self.history)
         if remaining.start:
             self._say(f"going on after step {remaining.start}")
         else:

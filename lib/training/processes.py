@@ -5,9 +5,11 @@ saves, and reports to the process that started them, which shows it. When all ar
 training in its folder.
 """
 
+import os
 import pickle
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable
 from contextlib import redirect_stdout
@@ -80,9 +82,10 @@ def pick_rank_device(device: torch.device, local_rank: int) -> torch.device:
 
 def _run_rank(rank: int, ranks: int, folder: str, threads: int, connection: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that started us; it sends SIGTERM
-    task, target, options = pickle.loads((Path(folder) / "task").read_bytes())
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(threads)
     try:
+        task, target, options = pickle.loads((Path(folder) / "task").read_bytes())
         with redirect_stdout(_Lines(connection)):
             options["device"] = pick_rank_device(options["device"], rank)
             meeting = f"file://{folder}/meeting"
@@ -97,6 +100,12 @@ def _run_rank(rank: int, ranks: int, folder: str, threads: int, connection: Conn
     except Exception as error:
         connection.send(("error", _sendable(error)))
         sys.exit(1)
+
+
+def _end_with_parent() -> None:
+    """A rank whose parent was killed would wait for the others, and hold its GPU."""
+    wait([multiprocessing.parent_process().sentinel])
+    os._exit(1)
 
 
 def _sendable(error: Exception) -> Exception:
@@ -144,20 +153,20 @@ class _Followed:
     def __init__(self, ranks: list[Any], ends: list[Connection], on_step: Callable | None) -> None:
         self.ranks, self.on_step = ranks, on_step
         self.open = {end: rank for rank, end in enumerate(ends)}
-        self.history, self.stopped = History(), ""
+        self.history, self.stopped, self.asked = History(), "", 0
         self.errors: list[Exception] = []
         self.killed: dict[int, int] = {}  # rank -> signal
 
     def follow(self) -> None:
         """Show what the first rank reports until all have ended; if one fails, end the others."""
-        asked, last_moment = 0, None
+        last_moment = None
         try:
             with deferred_signals() as received:
                 while self.open and (last_moment is None or time.monotonic() < last_moment):
                     for end in wait(list(self.open), timeout=POLL):
                         self._receive(end)
-                    if len(received) > asked:
-                        asked = len(received)
+                    if len(received) > self.asked:
+                        self.asked = len(received)
                         self._terminate()  # they finish the step and save
                     if last_moment is None and (self.errors or self.killed):
                         last_moment = time.monotonic() + GRACE  # one that fails takes others with it: who was first?
@@ -181,8 +190,12 @@ class _Followed:
         except EOFError:
             rank = self.open.pop(end)
             self.ranks[rank].join()
-            if self.ranks[rank].exitcode < 0:
-                self.killed[rank] = -self.ranks[rank].exitcode
+            code = self.ranks[rank].exitcode
+            if code < 0:
+                self.killed[rank] = -code
+            elif code > 0 and not self.errors:  # it ended before it could say why
+                what = f"process {rank + 1} of {len(self.ranks)} of the training ended with exit code {code}"
+                self.errors.append(WorkerDied(f"{what}: its last words are on the terminal"))
             return
         if kind == "line":
             print(content, flush=True)
@@ -202,6 +215,8 @@ class _Followed:
             self.on_step(done, self.history)
 
     def _raise(self) -> None:
+        if self.asked and set(self.killed.values()) <= {signal.SIGTERM} and not self.errors:
+            raise KeyboardInterrupt(self.stopped or "stopped before the first step; run again to go on")
         for rank, number in self.killed.items():
             raise WorkerDied(
                 f"process {rank + 1} of {len(self.ranks)} of the training was ended by signal {number}, so all were "

@@ -234,7 +234,9 @@ def test_precision_follows_the_device(monkeypatch):
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False, raising=False)
     monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False, raising=False)
     assert pick_precision("auto", torch.device("cpu")) == torch.float32
-    assert pick_precision("auto", torch.device("cuda")) == torch.bfloat16
+    for supported, expected in ((True, torch.bfloat16), (False, torch.float32)):
+        monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation, yes=supported: yes)
+        assert pick_precision("auto", torch.device("cuda")) == expected
     assert pick_precision("bfloat16", torch.device("cpu")) == torch.bfloat16
     assert pick_precision("float32", torch.device("cuda")) == torch.float32
     monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: True)

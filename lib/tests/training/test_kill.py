@@ -19,4 +19,5 @@ def test_the_record_holds_twenty_kills_each():
     assert set(record["trainings"]) == {"0 workers", "2 workers"}
     for row in record["trainings"].values():
         assert row["kills"] >= 20
+        assert row["of_resumed"] > 5
         assert row["equal"] == row["finished"] > 0

@@ -137,6 +137,17 @@ def test_a_killed_process_stops_all_and_another_number_goes_on(tmp_path):
     np.testing.assert_allclose(history.columns["loss"], expected.columns["loss"], rtol=1e-4)
 
 
+class Unreadable(Line):
+    def __setstate__(self, _):
+        raise RuntimeError("this task cannot be read in another process")
+
+
+def test_a_task_that_does_not_arrive_trains_nowhere(tmp_path):
+    with pytest.raises(RuntimeError, match="cannot be read in another process"):
+        run(Unreadable(), tmp_path, processes=2)
+    assert not list(tmp_path.glob("checkpoints/*"))
+
+
 def test_what_one_raises_is_raised(tmp_path):
     with pytest.raises(ValueError, match="this batch is no good"):
         run(Fatal("raise"), tmp_path, processes=2)
