@@ -141,8 +141,8 @@ def contrast_groups(
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """The loss of eqs. 4 to 6 over one batch of samples, and its health.
 
-    As `compare_assignments(scores, average_groups(balance_codes(scores), groups), temperature)`, in less time and
-    memory (notebook 10).
+    As `compare_assignments(scores, average_groups(balance_codes(scores), groups), temperature)`, with less
+    memory: nothing of N x K waits for the backward pass.
 
     Args:
         embeddings: of length 1. (N, D)
