@@ -27,7 +27,7 @@ def _jitter(image: Tensor, recipe: AugmentationParams, rng: np.random.Generator)
         steps = [T.adjust_brightness, T.adjust_contrast, T.adjust_saturation]
         for k in rng.permutation(4):
             image = T.adjust_hue(image, hue) if k == 3 else steps[k](image, float(factors[k]))
-    if rng.random() < recipe.blur_probability:
+    if rng.random() < recipe.blur_probability and min(image.shape[1:]) > 2:  # else there is nothing to mirror
         image = T.gaussian_blur(image, [5, 5], [float(rng.uniform(0.1, 2.0))])
     if rng.random() < recipe.gray_probability:
         image = T.rgb_to_grayscale(image, num_output_channels=3)
