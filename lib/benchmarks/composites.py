@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from ..copy_paste import Source, batched, draw_plan, lay_out, literal, prepare_source, render
-from ..methods.composites import DrawnItem
+from ..methods.composites import DrawnItem, join_positives
 from ..parallel import numpy_generator
 from ..params import AugmentationParams, RegionParams
 from ..regions import Observation
@@ -36,7 +36,6 @@ def time_composites(
     taken: dict[str, list[float]] = {
         name: [] for name in ("released loader", "paste by paste", "all at once", "positives")
     }
-    atlas = batched.make_atlas(sources)
     with use_one_core():
         for repeat in range(repeats + 1):
             rng = numpy_generator(0, 3, repeat)
@@ -46,12 +45,13 @@ def time_composites(
             drawn = time.process_time()
             render.make_views(sources, layers)
             rendered = time.process_time()
-            _, pastes = batched.make_views(atlas, layers)
+            _, pastes = batched.make_views(batched.make_atlas(sources), layers)
             at_once = time.process_time()
             size = sources[0].regions.shape
             points = {name: draw_points(2 * len(sources), size, count, rng) for name, count in POINTS.items()}
             item, before = DrawnItem(sources, layers, points), time.process_time()
-            item.find_positives(pastes)
+            for part in item.find_positives(pastes).values():
+                join_positives([part], [len(pastes)])
             found = time.process_time()
             if slow:
                 literal.compose(sources, plan, recipe, rng)

@@ -109,7 +109,7 @@ class DrawnBatch:
         return batch
 
 
-def find_place(params: TrainingParams) -> bool:
+def executes_on_device(params: TrainingParams) -> bool:
     """Are the composites made where the networks are?
 
     Raises:

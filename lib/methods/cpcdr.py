@@ -18,7 +18,7 @@ from ..networks import PARTS, Embedder, load_networks, load_start, sample_embedd
 from ..parallel.ranks import sum_ranks
 from ..params import AugmentationParams, TrainingParams, make
 from ..prototypes import Prototypes, contrast_groups
-from .composites import CompositeSampler, find_place
+from .composites import CompositeSampler, executes_on_device
 from .sources import read_sources
 
 POINTS = ("view", "points", "group", "groups")  # of a batch, for each branch: see `join_positives`
@@ -44,7 +44,7 @@ class CpcdrTask:
             raise ValueError(f"an item needs {recipe.images} images, the run has {len(sources)}: lower `images` in 03")
         self.params = params
         self.sample = CompositeSampler(
-            sources, recipe if params.paste else replace(recipe, copies=(0, 0)), params, lazy=find_place(params)
+            sources, recipe if params.paste else replace(recipe, copies=(0, 0)), params, lazy=executes_on_device(params)
         )
         with seed_weights(params.seed):
             embedder = Embedder(params.encoder, params.dimensions)

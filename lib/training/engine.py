@@ -9,7 +9,7 @@ import math
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Protocol
@@ -208,7 +208,7 @@ def train(
             kept in `History.warnings`, once until it is no longer found.
         settings: see `Settings`. With `processes` above 1, task, on_picture and watch are sent to other processes.
     Raises:
-        FloatingPointError: the loss is not finite; the last checkpoint is intact.
+        FloatingPointError: the loss, or a weight that is to be saved, is not finite; the last checkpoint is intact.
         OSError: the disk is full; the checkpoints that were there are intact.
         KeyboardInterrupt: as received, after the step was finished and a checkpoint written.
         WorkerDied: one of several processes was killed; the last checkpoint is intact.
@@ -245,13 +245,17 @@ class _Training:
             if not self.history.pictures:  # trained by `python -m lib.training`
                 self._look(len(self.history))
             return self.history
-        if self.settings.tensorboard and self.first:
+        if settings.tensorboard and self.first:
             self.events = EventWriter(self.folder / "tensorboard", self.history)
         if remaining.start:
             self._say(f"going on after step {remaining.start}")
         else:
             self._look(0)
-        with _deterministic(settings.deterministic or device.type == "cpu"), deferred_signals() as received:
+        with (
+            _deterministic(settings.deterministic or device.type == "cpu"),
+            deferred_signals() as received,
+            closing(self.events) if self.events else nullcontext(),
+        ):
             batches = make_batches(self.task.sample, remaining, settings.workers, device.type == "cuda")
             waiting: list[dict[str, Any]] = []
             for step, batch in zip(remaining, batches):
@@ -261,8 +265,6 @@ class _Training:
                 waiting.append(self._take_step(batch, step))
                 if self._after(step + 1, waiting, received):
                     raise KeyboardInterrupt(f"stopped after step {step + 1}; run again to go on")
-        if self.events:
-            self.events.close()
         return self.history
 
     def _take_step(self, batch: Any, step: int) -> dict[str, Any]:

@@ -38,12 +38,12 @@ class CollapseWatch:
 
     prototypes: int
 
-    def __call__(self, history: History, steps: int | None = None) -> dict[str, str]:
-        """What is wrong after so many steps, all of them unless said: name of a number -> sentence."""
-        steps, found = len(history) if steps is None else steps, {}
+    def __call__(self, history: History) -> dict[str, str]:
+        """What is wrong in the latest steps: name of a number -> sentence."""
+        found = {}
         for name, bound in BOUNDS.items():
-            if steps >= FIRST + WINDOW and name in history.columns:
-                value = float(np.median(history.columns[name][steps - WINDOW : steps]))
+            if len(history) >= FIRST + WINDOW and name in history.columns:
+                value = float(np.median(history.columns[name][-WINDOW:]))
                 value /= self.prototypes if name == "prototypes_used" else 1
                 above = name == "code_entropy"
                 if value > bound if above else value < bound:
