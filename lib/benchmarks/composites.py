@@ -49,8 +49,8 @@ def time_composites(
             at_once = time.process_time()
             size = sources[0].regions.shape
             points = {name: draw_points(2 * len(sources), size, count, rng) for name, count in POINTS.items()}
-            item, before = DrawnItem(sources, layers, points), time.process_time()
-            for part in item.find_positives(pastes).values():
+            item, before = DrawnItem(range(len(sources)), layers, points), time.process_time()
+            for part in item.find_positives(sources, pastes).values():
                 join_positives([part], [len(pastes)])
             found = time.process_time()
             if slow:

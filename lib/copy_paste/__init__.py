@@ -6,10 +6,11 @@ the depth. (The released code blends depth at seams, so its later pastes depend 
 
 `sources` has the images, `plans` the draws, `layers` what a plan says of each placement; `render` executes it with
 OpenCV, paste by paste, `batched` with torch, all pastes at once and on any device, with the same result; `literal` is
-the released way, to compare with.
+the released way, to compare with. (Not imported here: its torchvision takes longer to load than all else, and every
+worker of a training loads this package.)
 """
 
-from . import batched, literal, render
+from . import batched, render
 from .layers import Layers, lay_out
 from .plans import Plan, draw_placements, draw_plan, select_regions
 from .render import compose, make_item, soften_seams
@@ -24,7 +25,6 @@ __all__ = [
     "draw_placements",
     "draw_plan",
     "lay_out",
-    "literal",
     "make_item",
     "prepare_source",
     "render",

@@ -8,18 +8,22 @@ composites of generated streets with their true regions; outputs/reference/kill.
 """
 
 import argparse
+import multiprocessing
+import os
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
+from contextlib import redirect_stdout
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from .. import ROOT, artifacts, params
+from .. import artifacts, params
 from ..copy_paste import Source, prepare_source
 from ..data.street import make_clip
 from ..methods.cpcdr import CpcdrTask
@@ -28,7 +32,7 @@ from ..training import hash_tensors, train
 from .reference import REFERENCE
 
 SIZE, FRAMES, STEPS, EVERY = (64, 96), 4, 24, 3  # steps, and between two checkpoints
-BEGUN = "begun"
+LOADED = ["lib.methods.cpcdr", "lib.training", "lib.data.street"]  # what a training is made of
 
 
 def make_streets() -> list[Source]:
@@ -42,41 +46,64 @@ def make_streets() -> list[Source]:
     return sources
 
 
-def train_here(folder: Path, workers: int) -> str:
-    """The training that is killed: begun, or gone on with; the hash of its tensors when it is finished."""
+def train_and_tell(folder: Path, workers: int, end: Connection) -> None:
+    """The training that is killed: begun, or gone on with. Sends each step it made, and the hash of its tensors."""
     values = params.TrainingParams(dimensions=16, prototypes=32, pixel_points=100, region_points=100)
     task = CpcdrTask(values, params.AugmentationParams(images=2), make_streets())
-
-    def tell(done: int, history: Any) -> None:
-        print(BEGUN, flush=True)
-
     settings = {"steps": STEPS, "optimizer": "adam", "learning_rate": 1e-3, "checkpoint_every": EVERY}
-    train(task, folder, key={}, device=torch.device("cpu"), workers=workers, on_step=tell, **settings)
-    return hash_tensors(task.networks.state_dict())
+    with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere):
+        train(
+            task,
+            folder,
+            key={},
+            device=torch.device("cpu"),
+            workers=workers,
+            on_step=lambda done, _: end.send(done),
+            **settings,
+        )
+    end.send(hash_tensors(task.networks.state_dict()))
 
 
-def _read_to_a_step(process: subprocess.Popen) -> str:
-    """What it prints up to its first step, or to its end: it may first say that it goes on after another."""
-    read = ""
-    for line in process.stdout:
-        read += line
-        if line.strip() == BEGUN:
-            break
-    return read
+@dataclass
+class _Attempt:
+    """A training in a process of its own, from its first step on."""
 
+    folder: Path
+    workers: int
 
-def _start(folder: Path, workers: int) -> subprocess.Popen:
-    words = [sys.executable, "-m", "lib.run.kill", "--train", str(folder), "--workers", str(workers)]
-    return subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    def __post_init__(self) -> None:
+        # forked from a process that has loaded the packages and computed nothing: no time is lost on loading them
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload(LOADED)
+        self.end, theirs = context.Pipe(duplex=False)
+        self.process = context.Process(target=train_and_tell, args=(self.folder, self.workers, theirs))
+        self.process.start()
+        theirs.close()
+        self.first = self._receive()  # the number of a step, unless none was left to make
+        self.started = time.monotonic()
 
+    def _receive(self) -> int | str:
+        try:
+            return self.end.recv()
+        except EOFError:
+            self.process.join()
+            raise RuntimeError(f"a training ended by itself, with exit code {self.process.exitcode}") from None
 
-def _finish(process: subprocess.Popen, read: str) -> str:
-    """The last line that it prints, when the first one was already read."""
-    output = process.stdout.read()  # communicate() would pass over what is buffered here
-    process.wait()
-    if process.returncode:
-        raise RuntimeError(f"a training ended with exit code {process.returncode}")
-    return (read + output).strip().splitlines()[-1]
+    def kill(self, seconds: float) -> bool:
+        """SIGKILL after so many seconds from the first step on; False if it has ended by then."""
+        if isinstance(self.first, str) or wait([self.process.sentinel], seconds):
+            return False
+        self.process.kill()
+        self.process.join()
+        return True
+
+    def finish(self) -> tuple[str, float]:
+        """The hash of its tensors, and the seconds from its first step to its end."""
+        word = self.first
+        while isinstance(word, int):
+            word = self._receive()
+        self.process.join()
+        return word, time.monotonic() - self.started
 
 
 def kill_and_compare(kills: int, workers: int, seed: int = 0) -> dict[str, Any]:
@@ -90,25 +117,17 @@ def kill_and_compare(kills: int, workers: int, seed: int = 0) -> dict[str, Any]:
     """
     random, found = numpy_generator(seed, workers), {"kills": 0, "of_resumed": 0, "finished": 0, "equal": 0}
     with tempfile.TemporaryDirectory() as parent:
-        process = _start(Path(parent) / "whole", workers)
-        read, started = _read_to_a_step(process), time.monotonic()
-        expected, seconds = _finish(process, read), time.monotonic() - started
+        expected, seconds = _Attempt(Path(parent) / "whole", workers).finish()
         folder = Path(parent) / "killed"
         while found["kills"] < kills or folder.exists():
-            process = _start(folder, workers)
-            read = _read_to_a_step(process)
-            if read.rstrip().endswith(BEGUN) and found["kills"] < kills:
-                try:
-                    process.wait(float(random.uniform(0, seconds)))
-                except subprocess.TimeoutExpired:
-                    process.kill()
-                    process.communicate()
-                    found["kills"] += 1
-                    found["of_resumed"] += "going on" in read
-                    continue
-            found["finished"] += 1
-            found["equal"] += _finish(process, read) == expected
-            shutil.rmtree(folder)
+            attempt = _Attempt(folder, workers)
+            if found["kills"] < kills and attempt.kill(float(random.uniform(0, seconds))):
+                found["kills"] += 1
+                found["of_resumed"] += attempt.first > 1
+            else:
+                found["finished"] += 1
+                found["equal"] += attempt.finish()[0] == expected
+                shutil.rmtree(folder)
     return found
 
 
@@ -118,14 +137,11 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("--kills", type=int, default=20, help="for each number of workers (default: 20)")
     parser.add_argument("--workers", type=int, nargs="+", default=[0, 2], help="that make batches (default: 0 2)")
     parser.add_argument("--record", action="store_true", help="write outputs/reference/kill.json")
-    parser.add_argument("--train", help=argparse.SUPPRESS)  # how it calls itself
     chosen = parser.parse_args(words)
-    if chosen.train:
-        print(train_here(Path(chosen.train), chosen.workers[0]))
-        return 0
-    found = {f"{workers} workers": kill_and_compare(chosen.kills, workers) for workers in chosen.workers}
-    for name, row in found.items():
-        print(f"{name}: {row['kills']} kills, {row['of_resumed']} of them of resumed trainings")
+    found = {}
+    for workers in chosen.workers:
+        row = found[f"{workers} workers"] = kill_and_compare(chosen.kills, workers)
+        print(f"{workers} workers: {row['kills']} kills, {row['of_resumed']} of them of resumed trainings")
         print(f"    {row['equal']} of {row['finished']} trainings that got to their end equal the uninterrupted one")
     if chosen.record:
         about = {"steps": STEPS, "checkpoint_every": EVERY, **artifacts.describe_machine()}
