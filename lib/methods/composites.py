@@ -37,19 +37,20 @@ def join_positives(parts: Sequence[Found], views: Sequence[int]) -> dict[str, Te
 
 @dataclass(frozen=True)
 class DrawnItem:
-    """One item before any pixel is touched.
+    """One item before any pixel is touched. Small, as it goes from a worker to the process that trains.
 
+    chosen: indices of its sources, among those of the sampler.
     points: branch -> view, x and y of the points that are drawn for it. (N,) each
     """
 
-    sources: Sequence[Source]
+    chosen: Sequence[int]
     layers: Layers
     points: dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]
 
-    def make_table(self, pastes: Tensor) -> Table:
+    def make_table(self, sources: Sequence[Source], pastes: Tensor) -> Table:
         """The numbers that positives are found with, on the device of `pastes` (V, H, W)."""
         layers, device = self.layers, pastes.device
-        regions = np.stack([s.regions for s in self.sources]).astype(np.int32)
+        regions = np.stack([sources[i].regions for i in self.chosen]).astype(np.int32)
         arrays = (
             layers.source,
             layers.view,
@@ -60,18 +61,21 @@ class DrawnItem:
         )
         return Table(pastes, *(torch.from_numpy(a).to(device) for a in (*arrays, layers.first_region)))
 
-    def execute(self, device: torch.device | str | None = None) -> tuple[Tensor, dict[str, Found]]:
+    def execute(
+        self, sources: Sequence[Source], device: torch.device | str | None = None
+    ) -> tuple[Tensor, dict[str, Found]]:
         """Images (V, H, W, 3) uint8, and positives of each branch; by OpenCV, or on a device by torch."""
+        own = [sources[i] for i in self.chosen]
         if device is None:
-            images, pastes = (torch.from_numpy(a) for a in render.make_views(self.sources, self.layers))
+            images, pastes = (torch.from_numpy(a) for a in render.make_views(own, self.layers))
             pastes = pastes.to(torch.int32)
         else:
-            images, pastes = batched.make_views(batched.make_atlas(self.sources, device), self.layers)
-        return images, self.find_positives(pastes)
+            images, pastes = batched.make_views(batched.make_atlas(own, device), self.layers)
+        return images, self.find_positives(sources, pastes)
 
-    def find_positives(self, pastes: Tensor) -> dict[str, Found]:
+    def find_positives(self, sources: Sequence[Source], pastes: Tensor) -> dict[str, Found]:
         """Positives of each branch, where the pastes are that each pixel shows. (V, H, W)"""
-        table, device, found = self.make_table(pastes), pastes.device, {}
+        table, device, found = self.make_table(sources, pastes), pastes.device, {}
         for branch, points in self.points.items():
             at = [torch.from_numpy(a).to(device) for a in points]
             if branch == "pixel":
@@ -89,15 +93,15 @@ class DrawnBatch:
     items: Sequence[DrawnItem]
     step: int
 
-    def to(self, device: torch.device | str | None, **_: bool) -> dict[str, Tensor | int]:
+    def execute(self, sources: Sequence[Source], device: torch.device | str | None = None) -> dict[str, Tensor | int]:
         """images (V, H, W, 3) uint8, and for each branch B_view, B_points, B_group, B_groups of `join_positives`.
 
         Args:
-            device: None = by OpenCV.
+            sources: those of the sampler. device: None = by OpenCV.
         Raises:
             ValueError: no point of an item has a partner.
         """
-        made = [item.execute(device) for item in self.items]
+        made = [item.execute(sources, device) for item in self.items]
         batch: dict[str, Tensor | int] = {"images": torch.cat([images for images, _ in made])}
         for branch in made[0][1]:
             parts = [found[branch] for _, found in made]
@@ -127,7 +131,7 @@ class CompositeSampler:
     """step -> training items, each 2M composites, and the positives among their points. Called by worker processes.
 
     rank, ranks: this process makes its share of the `items` of a step; the others make the rest.
-    lazy: draw only; the batch is executed when it is moved to its device (`DrawnBatch.to`).
+    lazy: draw only; the batch is executed where it is needed (`DrawnBatch.execute`).
     """
 
     sources: Sequence[Source]
@@ -137,22 +141,23 @@ class CompositeSampler:
     ranks: int = 1
     lazy: bool = False
 
-    def choose(self, item: int) -> list[Source]:
-        """M sources; within an epoch each image is taken at most once, and the next one groups them anew."""
+    def choose(self, item: int) -> list[int]:
+        """M indices of sources; within an epoch each image is taken at most once, and the next one groups them anew."""
         items = len(self.sources) // self.recipe.images
         order = numpy_generator(self.params.seed, ORDER, item // items).permutation(len(self.sources))
         first = item % items * self.recipe.images
-        return [self.sources[i] for i in order[first : first + self.recipe.images]]
+        return order[first : first + self.recipe.images].tolist()
 
     def __call__(self, step: int) -> dict[str, Tensor | int] | DrawnBatch:
-        """See `DrawnBatch.to`."""
+        """See `DrawnBatch.execute`."""
         share = self.params.items // self.ranks
         first = step * self.params.items + self.rank * share
         drawn = DrawnBatch([self._draw(item) for item in range(first, first + share)], step)
-        return drawn if self.lazy else drawn.to(None)
+        return drawn if self.lazy else drawn.execute(self.sources)
 
     def _draw(self, item: int) -> DrawnItem:
-        rng, sources, points = numpy_generator(self.params.seed, ITEM, item), self.choose(item), {}
+        rng, chosen, points = numpy_generator(self.params.seed, ITEM, item), self.choose(item), {}
+        sources = [self.sources[i] for i in chosen]
         layers = lay_out(sources, draw_plan(sources, self.recipe, rng))
         counts = {
             "pixel": (self.params.pixel_weight, self.params.pixel_points),
@@ -161,4 +166,4 @@ class CompositeSampler:
         for branch, (weight, count) in counts.items():
             if weight > 0:
                 points[branch] = draw_points(2 * len(sources), sources[0].regions.shape, count, rng)
-        return DrawnItem(sources, layers, points)
+        return DrawnItem(chosen, layers, points)

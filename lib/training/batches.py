@@ -2,7 +2,7 @@
 
 import signal
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import cv2
@@ -38,14 +38,41 @@ def make_batches(sample: Callable[[int], Any], steps: range, workers: int, pin: 
 
 
 def move(batch: Any, device: torch.device) -> Any:
-    """The batch on a device; whole numbers stay what they are, so that nobody has to wait for them to come back.
-
-    What has a method `to` is asked for what it is there: that of a batch that was only drawn makes it.
-    """
+    """The batch on a device; whole numbers stay what they are, so that nobody has to wait for them to come back."""
     if isinstance(batch, dict):
         return {name: move(value, device) for name, value in batch.items()}
     if isinstance(batch, list | tuple):
         return [move(value, device) for value in batch]
     if isinstance(batch, int):
         return batch
-    return (batch if hasattr(batch, "to") else torch.as_tensor(batch)).to(device, non_blocking=True)
+    return torch.as_tensor(batch).to(device, non_blocking=True)
+
+
+def place(
+    batches: Iterable[Any], device: torch.device, execute: Callable[[Any, torch.device], Any] | None = None
+) -> Iterator[Any]:
+    """Each batch, executed if need be, on a device; on a GPU beside the step that is under way there.
+
+    A stream of its own: whatever asks the GPU for a number while a batch is made waits for that stream alone.
+    """
+    on_gpu = device.type == "cuda"
+    aside = torch.cuda.Stream(device) if on_gpu else None
+    for batch in batches:
+        with torch.cuda.stream(aside):  # None: as if it were not there
+            placed = move(execute(batch, device) if execute else batch, device)
+        if not on_gpu:
+            yield placed
+            continue
+        current = torch.cuda.current_stream(device)
+        current.wait_stream(aside)
+        for value in _list_tensors(placed):
+            value.record_stream(current)  # else its memory could be given away while a step reads it
+        yield placed
+
+
+def _list_tensors(batch: Any) -> Iterator[torch.Tensor]:
+    if isinstance(batch, torch.Tensor):
+        yield batch
+    elif isinstance(batch, dict | list | tuple):
+        for value in batch.values() if isinstance(batch, dict) else batch:
+            yield from _list_tensors(value)

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from ..networks import synchronize_batch_norms
 from ..parallel import pick_device
 from ..parallel.ranks import count_ranks, max_ranks, own_rank, sum_gradients, sum_ranks
-from .batches import make_batches, move
+from .batches import make_batches, place
 from .checkpoints import Checkpoints, History
 from .events import EventWriter
 from .processes import train_in_processes
@@ -35,6 +35,7 @@ class Task(Protocol):
     """What can be trained: `networks`; `sample`, step -> batch of CPU tensors, a function of the step (and a seed)
     alone, sent to other processes; `loss`, the scalar to minimise and numbers to log.
 
+    If samples are to be finished on the device of the networks also `execute(sample, device)`, which returns the batch.
     For more than one process also `for_rank(rank, ranks)`, the task of one of them: its `sample` makes a share of the
     batch, and the losses of all add up to the loss.
     """
@@ -56,7 +57,7 @@ class Settings:
     precision: of convolutions and products of matrices. float32, bfloat16, or auto: bfloat16 where the device has
         instructions for it (GPUs, some CPUs). Weights, their updates and what a task excepts stay float32.
     deterministic: on a GPU too, the same tensors from the same start; slower. On the CPU it is always so.
-    compiled: by torch.compile; where that fails, as it is.
+    compiled: by torch.compile; where that fails, as it is (in several processes: an error).
     workers: processes that make batches ahead; 0 = none. With several processes, of each.
     processes: that train together (`Task.for_rank`), each with a share of every batch.
     checkpoint_every, picture_every: in steps; picture_every 0 = only before the first step and after the last.
@@ -116,7 +117,7 @@ def _deterministic(on: bool) -> Iterator[None]:
     settings = torch.utils.deterministic
     before = torch.are_deterministic_algorithms_enabled(), settings.fill_uninitialized_memory
     if on:
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it cuBLAS refuses
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when cuBLAS starts, which refuses without it
     torch.use_deterministic_algorithms(on)
     settings.fill_uninitialized_memory = False  # it costs time and changes no result
     try:
@@ -157,6 +158,10 @@ def _differentiate(task: Task, batch: Any, step: int, settings: Settings) -> tup
 def _compile(task: Task, batch: Any, settings: Settings) -> None:
     """Compile the parts of the networks, and take a step that changes nothing, to see whether that works here."""
     parts = list(task.networks.children()) or [task.networks]
+    if count_ranks() > 1:  # one that fails here would leave the others waiting for it
+        for part in parts:
+            part.compile()
+        return
     state = {name: value.clone() for name, value in task.networks.state_dict().items()}
     for part in parts:
         part.compile()
@@ -218,7 +223,8 @@ def train(
     if chosen.processes > 1 and alone and not Checkpoints(folder, chosen.key).is_finished(chosen.steps):
         rest = {"on_picture": on_picture, "watch": watch, **settings}
         train_in_processes(task, folder, chosen.processes, chosen.device, rest, on_step)
-    return _Training(task, folder, chosen, on_step, on_picture, watch).run()
+    with _deterministic(chosen.deterministic or chosen.device.type == "cpu"):
+        return _Training(task, folder, chosen, on_step, on_picture, watch).run()
 
 
 class _Training:
@@ -252,14 +258,13 @@ class _Training:
         else:
             self._look(0)
         with (
-            _deterministic(settings.deterministic or device.type == "cpu"),
             deferred_signals() as received,
             closing(self.events) if self.events else nullcontext(),
         ):
             batches = make_batches(self.task.sample, remaining, settings.workers, device.type == "cuda")
             waiting: list[dict[str, Any]] = []
-            for step, batch in zip(remaining, batches):
-                batch = move(batch, device)
+            placed = place(batches, device, getattr(self.task, "execute", None))
+            for step, batch in zip(remaining, placed):
                 if settings.compiled and step == remaining.start:
                     _compile(self.task, batch, settings)
                 waiting.append(self._take_step(batch, step))
@@ -317,7 +322,8 @@ class _Training:
 
     def _look(self, done: int) -> None:
         if self.on_picture and self.first:
-            self.history.pictures[done] = self.on_picture(self.networks)
+            with torch.compiler.set_stance("force_eager"):  # a few images, in evaluation mode: not worth another graph
+                self.history.pictures[done] = self.on_picture(self.networks)
 
     def _say(self, sentence: str) -> None:
         if self.first:

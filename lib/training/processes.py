@@ -11,6 +11,7 @@ import signal
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable
 from contextlib import redirect_stdout
 from datetime import timedelta
@@ -98,6 +99,7 @@ def _run_rank(rank: int, ranks: int, folder: str, threads: int, connection: Conn
     except KeyboardInterrupt as error:
         connection.send(("stopped", str(error)))
     except Exception as error:
+        error.add_note(f"in process {rank + 1} of {ranks} of the training:\n{traceback.format_exc()}")
         connection.send(("error", _sendable(error)))
         sys.exit(1)
 

@@ -61,10 +61,17 @@ def test_several_items_a_step_are_those_of_as_many_steps():
 def test_a_batch_made_on_the_device_is_that_of_the_workers(items):
     here, there = (make_task(sources=make_sources(8), items=items, composites=c) for c in ("workers", "device"))
     for step in range(3):
-        a, b = here.sample(step), there.sample(step).to("cpu")
-        assert not isinstance(there.sample(step), dict)
+        a, drawn = here.sample(step), pickle.loads(pickle.dumps(there.sample(step)))  # as it comes from a worker
+        assert not isinstance(drawn, dict)
+        b = there.execute(drawn, torch.device("cpu"))
         assert int((a.pop("images").int() - b.pop("images").int()).abs().max()) <= 2
         assert equal_batches(a, b)
+
+
+def test_a_worker_sends_what_it_drew_and_no_image():
+    task = make_task(sources=make_sources(2, height=256, width=384), composites="device")
+    one_image = 256 * 384 * 3
+    assert len(pickle.dumps(task.sample(0))) < one_image
 
 
 def equal_batches(a: dict, b: dict) -> bool:
@@ -84,7 +91,7 @@ def test_a_batch_is_a_function_of_seed_and_step_alone():
 
 def test_an_epoch_takes_each_image_at_most_once_and_the_next_groups_them_anew():
     sample = make_task(sources=make_sources(6)).sample
-    epochs = [[[id(s) for s in sample.choose(step)] for step in range(e * 3, e * 3 + 3)] for e in range(4)]
+    epochs = [[sample.choose(step) for step in range(e * 3, e * 3 + 3)] for e in range(4)]
     for epoch in epochs:
         assert len({s for item in epoch for s in item}) == 6
     assert len({str(epoch) for epoch in epochs}) > 1
