@@ -18,7 +18,7 @@ from .grouping import (
     time_panel,
     time_released,
 )
-from .steps import PARTS, compare_losses, describe_step, measure_machine, profile_step
+from .steps import PARTS, compare_losses, describe_step, measure_machine, profile_step, time_training
 
 __all__ = [
     "PARTS",
@@ -41,4 +41,5 @@ __all__ = [
     "time_ours",
     "time_panel",
     "time_released",
+    "time_training",
 ]

@@ -1,7 +1,11 @@
 """Where a training step of 04 spends its time, and how near that is to what the machine can do."""
 
+import tempfile
 import time
 from collections.abc import Mapping
+from contextlib import redirect_stdout
+from io import StringIO
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,7 +14,10 @@ from torch.nn.functional import normalize
 from torch.utils.flop_counter import FlopCounterMode
 
 from ..methods.cpcdr import CpcdrTask
+from ..parallel import peak_memory
 from ..prototypes import average_groups, balance_codes, compare_assignments, contrast_groups
+from ..training import train
+from ..training.batches import move
 from ..training.engine import Settings, make_optimizer, pick_precision
 
 PARTS = ("network, forward", "loss and its gradient", "network, backward", "update of the weights")
@@ -18,29 +25,40 @@ PASSES = 20  # over the N x K matrices of the loss, reading and writing
 TRAFFIC = 8  # numbers of 4 bytes that Adam reads and writes for each weight, its gradient included
 
 
-def measure_machine(repeats: int = 5) -> dict[str, float]:
-    """What the processor does at best with all threads: operations a second of matrix products, bytes a second."""
+def measure_machine(repeats: int = 5, device: torch.device | str = "cpu") -> dict[str, float]:
+    """What a device does at best: operations a second of matrix products by number format, `bytes` a second."""
+    device = torch.device(device)
+    side, numbers = (1536, 1 << 25) if device.type == "cpu" else (8192, 1 << 29)
     found = {}
     for name, kind in (("float32", torch.float32), ("bfloat16", torch.bfloat16)):
-        a, b = (torch.randn(1536, 1536).to(kind) for _ in range(2))
-        found[name] = 2 * 1536**3 / _median(lambda a=a, b=b: a @ b, repeats)
-    values = torch.ones(1 << 25)
-    found["bytes"] = 2 * 4 * len(values) / _median(lambda: values.mul_(1.0), repeats)
+        a, b = (torch.randn(side, side, device=device).to(kind) for _ in range(2))
+        found[name] = 2 * side**3 / _median(lambda a=a, b=b: a @ b, repeats, device)
+    values = torch.ones(numbers, device=device)
+    found["bytes"] = 2 * 4 * len(values) / _median(lambda: values.mul_(1.0), repeats, device)
     return found
 
 
-def _median(work: Any, repeats: int) -> float:
+def _now(device: torch.device) -> float:
+    """Seconds, when all that was asked of the device is done."""
+    if device.type != "cpu":
+        getattr(torch, device.type).synchronize()
+    return time.perf_counter()
+
+
+def _median(work: Any, repeats: int, device: torch.device) -> float:
     work()
     seconds = []
     for _ in range(repeats):
-        started = time.perf_counter()
+        started = _now(device)
         work()
-        seconds.append(time.perf_counter() - started)
+        seconds.append(_now(device) - started)
     return float(np.median(seconds))
 
 
-def profile_step(task: CpcdrTask, precision: str, machine: Mapping[str, float], repeats: int) -> dict[str, float]:
-    """Milliseconds of the parts of a step on the CPU, all threads, on the wall; medians.
+def profile_step(
+    task: CpcdrTask, precision: str, machine: Mapping[str, float], repeats: int, device: torch.device | str = "cpu"
+) -> dict[str, float]:
+    """Milliseconds of the parts of a step, on a CPU with all threads, on the wall; medians.
 
     Args:
         precision: float32 or bfloat16.
@@ -50,29 +68,29 @@ def profile_step(task: CpcdrTask, precision: str, machine: Mapping[str, float], 
         move; `floor`, the milliseconds that both would take at the machine's best; `ratio` of the step to it;
         `images_a_second`, without the making of batches.
     """
-    device = torch.device("cpu")
+    device = torch.device(device)
     settings = Settings(steps=1, learning_rate=1e-3, key={}, device=device, optimizer="adam", precision=precision)
     half = pick_precision(precision, device) == torch.bfloat16
-    networks, batch = task.networks.train(), task.make_batch(0)
+    networks, batch = task.networks.to(device).train(), move(task.make_batch(0), device)
     update = make_optimizer(settings, networks)
     taken: dict[str, list[float]] = {part: [] for part in PARTS}
 
     def embed() -> torch.Tensor:
-        with torch.autocast("cpu", torch.bfloat16, enabled=half):
+        with torch.autocast(device.type, torch.bfloat16, enabled=half):
             return networks["embedder"](batch["images"])
 
     for repeat in range(repeats + 1):
-        moments = [time.perf_counter()]
+        moments = [_now(device)]
         embeddings = embed()
-        moments.append(time.perf_counter())
+        moments.append(_now(device))
         leaf = embeddings.detach().requires_grad_()
         task.compare(leaf, batch)[0].backward()
-        moments.append(time.perf_counter())
+        moments.append(_now(device))
         embeddings.backward(leaf.grad)
-        moments.append(time.perf_counter())
+        moments.append(_now(device))
         update.step()
         networks.zero_grad(set_to_none=True)
-        moments.append(time.perf_counter())
+        moments.append(_now(device))
         if repeat:
             for part, seconds in zip(PARTS, np.diff(moments)):
                 taken[part].append(1000 * seconds)
@@ -99,11 +117,40 @@ def _measure_floor(task, batch, embed, machine, half, milliseconds) -> dict[str,
     }
 
 
-def compare_losses(samples: int, prototypes: int, dimensions: int, repeats: int) -> dict[str, float]:
+def time_training(task: CpcdrTask, steps: int, workers: int, device: torch.device | str = "cpu") -> dict[str, float]:
+    """A short training with everything that belongs to it, its networks changed by it.
+
+    Args:
+        steps: that are timed, after as many that are not.
+    Returns:
+        `images_a_second`; `step`, the milliseconds between two steps; `peak_memory` in bytes, on a GPU of what tensors
+        take there, otherwise of the whole process.
+    """
+    device, moments = torch.device(device), {}
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+
+    def tell(done: int, _: Any) -> None:
+        if done in (steps, 2 * steps):
+            moments[done] = _now(device)
+
+    settings = {"learning_rate": 1e-3, "optimizer": "adam", "workers": workers, "device": device}
+    with tempfile.TemporaryDirectory() as folder, redirect_stdout(StringIO()):
+        train(task, Path(folder), steps=2 * steps, key={}, on_step=tell, checkpoint_every=3 * steps, **settings)
+    seconds = (moments[2 * steps] - moments[steps]) / steps
+    held = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else peak_memory()
+    images = 2 * task.sample.recipe.images * task.params.items
+    return {"images_a_second": images / seconds, "step": 1000 * seconds, "peak_memory": float(held)}
+
+
+def compare_losses(
+    samples: int, prototypes: int, dimensions: int, repeats: int, device: torch.device | str = "cpu"
+) -> dict[str, float]:
     """Milliseconds of the loss and its gradient: one step of eqs. 4 to 6 after the other, and all at once."""
+    device = torch.device(device)
     generator = torch.Generator().manual_seed(0)
-    z, c = (normalize(torch.randn(n, dimensions, generator=generator)) for n in (samples, prototypes))
-    z, c, groups = z.requires_grad_(), c.requires_grad_(), torch.arange(samples) // 3
+    z, c = (normalize(torch.randn(n, dimensions, generator=generator)).to(device) for n in (samples, prototypes))
+    z, c, groups = z.requires_grad_(), c.requires_grad_(), torch.arange(samples, device=device) // 3
 
     def step_by_step() -> None:
         scores = z @ c.T
@@ -113,7 +160,8 @@ def compare_losses(samples: int, prototypes: int, dimensions: int, repeats: int)
     def at_once() -> None:
         contrast_groups(z, c, groups, int(groups.max()) + 1, 0.1, 0.01, 3)[0].backward()
 
-    return {name: 1000 * _median(work, repeats) for name, work in (("one by one", step_by_step), ("at once", at_once))}
+    ways = {"one by one": step_by_step, "at once": at_once}
+    return {name: 1000 * _median(work, repeats, device) for name, work in ways.items()}
 
 
 def describe_step(found: Mapping[str, Mapping[str, float]]) -> str:

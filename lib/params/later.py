@@ -22,10 +22,17 @@ class SpeedParams:
     seeds: int = 3  # of Infomap, whose partitions are compared
     moves: int = 40  # of the panel's sliders
     images: int = 2  # M of an item of composites; params/speed has 8, as the papers
+    device: str = how("auto")  # of the training step; all before it is measured on one core
     encoder: str = "resnet18"  # whose training step is measured
+    dimensions: int = 64  # of its embedding; this and the next three as in 04, in params/speed as in the paper
+    prototypes: int = 256
+    pixel_points: int = 800
+    region_points: int = 1200
+    steps: int = 8  # of a short training
 
     def __post_init__(self) -> None:
         check_positive(self, "workers", "superpixels", "frames", "repeats", "moves", "images")
+        check_positive(self, "dimensions", "prototypes", "pixel_points", "region_points", "steps")
         check_choice(self, "encoder", ("resnet18", "resnet34", "resnet50"))
         check(self.smoothing >= 0, f"smoothing must not be negative, not {self.smoothing}")
         for name in ("trials", "seeds"):

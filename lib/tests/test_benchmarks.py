@@ -151,6 +151,14 @@ def test_a_step_is_its_parts_and_stays_above_its_floor(sources):
     assert "| float32 | " in benchmarks.describe_step(found)
 
 
+def test_a_short_training_is_timed_with_all_that_belongs_to_it(sources):
+    values = TrainingParams(prototypes=16, dimensions=8, pixel_points=60, region_points=60)
+    task = CpcdrTask(values, AugmentationParams(images=2, copies=(0, 1)), sources)
+    found = benchmarks.time_training(task, steps=2, workers=0)
+    assert found["images_a_second"] == pytest.approx(4 * 1000 / found["step"])
+    assert found["peak_memory"] > 0
+
+
 def test_losses_are_compared(capsys):
     found = benchmarks.compare_losses(300, 16, 8, 2)
     assert set(found) == {"one by one", "at once"}
