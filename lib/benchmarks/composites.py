@@ -4,6 +4,7 @@ import time
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+import torch
 
 from ..copy_paste import Source, batched, draw_plan, lay_out, literal, prepare_source, render
 from ..methods.composites import DrawnItem, join_positives
@@ -49,8 +50,9 @@ def time_composites(
             at_once = time.process_time()
             size = sources[0].regions.shape
             points = {name: draw_points(2 * len(sources), size, count, rng) for name, count in POINTS.items()}
-            item, before = DrawnItem(range(len(sources)), layers, points), time.process_time()
-            for part in item.find_positives(sources, pastes).values():
+            item, before = DrawnItem(layers, points), time.process_time()
+            regions = torch.from_numpy(np.stack([source.regions for source in sources]).astype(np.int32))
+            for part in item.find_positives(regions, pastes).values():
                 join_positives([part], [len(pastes)])
             found = time.process_time()
             if slow:

@@ -6,8 +6,8 @@ operations on large tensors, however many pastes there are. Identities equal tho
 rounding, where at all.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
 
 import cv2
 import numpy as np
@@ -39,9 +39,20 @@ class Atlas:
     inverse_depth: Tensor
     regions: Tensor
 
+    def to(self, device: torch.device | str) -> "Atlas":
+        """The same on a device; from pinned memory the copy goes on beside what comes after."""
+        return self._map(lambda tensor: tensor.to(device, non_blocking=True))
 
-def make_atlas(sources: Sequence[Source], device: torch.device | str = "cpu") -> Atlas:
-    """Bring sources of one size to a device."""
+    def pin_memory(self) -> "Atlas":
+        """The same in memory that a GPU can copy from by itself."""
+        return self._map(Tensor.pin_memory)
+
+    def _map(self, change: Callable[[Tensor], Tensor]) -> "Atlas":
+        return Atlas(*(change(getattr(self, field.name)) for field in fields(self)))
+
+
+def make_atlas(sources: Sequence[Source]) -> Atlas:
+    """Sources of one size, on the CPU."""
     levels = [level for source in sources for level in source.pyramid]
     counts = np.array([level.shape[0] * level.shape[1] for level in levels])
     start = (np.cumsum(counts) - counts).reshape(len(sources), -1)
@@ -49,7 +60,7 @@ def make_atlas(sources: Sequence[Source], device: torch.device | str = "cpu") ->
     size = np.array([level.shape[:2] for level in sources[0].pyramid])
     depth = np.stack([s.inverse_depth for s in sources])
     regions = np.stack([s.regions for s in sources]).astype(np.int32)
-    return Atlas(*(torch.from_numpy(a).to(device, non_blocking=True) for a in (colors, start, size, depth, regions)))
+    return Atlas(*map(torch.from_numpy, (colors, start, size, depth, regions)))
 
 
 def _list_kernels(sigmas: np.ndarray, size: int = KERNEL) -> np.ndarray:

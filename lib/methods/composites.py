@@ -5,7 +5,7 @@ or by torch on a device (`batched`), with the same result but for rounding.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -37,80 +37,77 @@ def join_positives(parts: Sequence[Found], views: Sequence[int]) -> dict[str, Te
 
 @dataclass(frozen=True)
 class DrawnItem:
-    """One item before any pixel is touched. Small, as it goes from a worker to the process that trains.
+    """One item before any pixel is touched.
 
-    chosen: indices of its sources, among those of the sampler.
     points: branch -> view, x and y of the points that are drawn for it. (N,) each
     """
 
-    chosen: Sequence[int]
     layers: Layers
     points: dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]
 
-    def make_table(self, sources: Sequence[Source], pastes: Tensor) -> Table:
-        """The numbers that positives are found with, on the device of `pastes` (V, H, W)."""
-        layers, device = self.layers, pastes.device
-        regions = np.stack([sources[i].regions for i in self.chosen]).astype(np.int32)
-        arrays = (
-            layers.source,
-            layers.view,
-            layers.item_region,
-            layers.view_from_source,
-            layers.source_from_view,
-            regions,
-        )
-        return Table(pastes, *(torch.from_numpy(a).to(device) for a in (*arrays, layers.first_region)))
+    def render(self, sources: Sequence[Source]) -> tuple[Tensor, dict[str, Found]]:
+        """Images (V, H, W, 3) uint8, and positives of each branch, by OpenCV."""
+        images, pastes = (torch.from_numpy(a) for a in render.make_views(sources, self.layers))
+        regions = torch.from_numpy(np.stack([source.regions for source in sources]).astype(np.int32))
+        return images, self.find_positives(regions, pastes.to(torch.int32))
 
-    def execute(
-        self, sources: Sequence[Source], device: torch.device | str | None = None
-    ) -> tuple[Tensor, dict[str, Found]]:
-        """Images (V, H, W, 3) uint8, and positives of each branch; by OpenCV, or on a device by torch."""
-        own = [sources[i] for i in self.chosen]
-        if device is None:
-            images, pastes = (torch.from_numpy(a) for a in render.make_views(own, self.layers))
-            pastes = pastes.to(torch.int32)
-        else:
-            images, pastes = batched.make_views(batched.make_atlas(own, device), self.layers)
-        return images, self.find_positives(sources, pastes)
+    def execute(self, atlas: batched.Atlas) -> tuple[Tensor, dict[str, Found]]:
+        """The same by torch, where the atlas of the sources is."""
+        images, pastes = batched.make_views(atlas, self.layers)
+        return images, self.find_positives(atlas.regions, pastes)
 
-    def find_positives(self, sources: Sequence[Source], pastes: Tensor) -> dict[str, Found]:
-        """Positives of each branch, where the pastes are that each pixel shows. (V, H, W)"""
-        table, device, found = self.make_table(sources, pastes), pastes.device, {}
+    def find_positives(self, regions: Tensor, pastes: Tensor) -> dict[str, Found]:
+        """Positives of each branch, from the sources' regions (M, H, W) int32 and what each pixel shows (V, H, W)."""
+        layers, device, found = self.layers, pastes.device, {}
+        named = layers.source, layers.view, layers.item_region, layers.view_from_source, layers.source_from_view
+        numbers = [torch.from_numpy(a).to(device) for a in named]
+        table = Table(pastes, *numbers, regions, torch.from_numpy(layers.first_region).to(device))
         for branch, points in self.points.items():
             at = [torch.from_numpy(a).to(device) for a in points]
             if branch == "pixel":
-                placements = tabulate_placements(self.layers.item_region, len(pastes), self.layers.first_region)
+                placements = tabulate_placements(layers.item_region, len(pastes), layers.first_region)
                 found[branch] = find_pixel_positives(table, torch.from_numpy(placements).to(device), *at)
             else:
                 found[branch] = find_region_positives(table, *at)
         return found
 
 
+def join_items(made: Sequence[tuple[Tensor, dict[str, Found]]], step: int) -> dict[str, Tensor | int]:
+    """The batch of a step from its items.
+
+    Returns:
+        images (V, H, W, 3) uint8, and for each branch B_view, B_points, B_group, B_groups of `join_positives`.
+    Raises:
+        ValueError: no point of an item has a partner.
+    """
+    batch: dict[str, Tensor | int] = {"images": torch.cat([images for images, _ in made])}
+    for branch in made[0][1]:
+        parts = [found[branch] for _, found in made]
+        if not all(len(view) for view, _, _ in parts):
+            where = f"step {step}: no {branch} positives"
+            raise ValueError(f"{where}; look at the regions of 02: are they empty?")
+        joined = join_positives(parts, [len(images) for images, _ in made])
+        batch |= {f"{branch}_{name}": value for name, value in joined.items()}
+    return batch
+
+
 @dataclass(frozen=True)
 class DrawnBatch:
-    """The items of a step, drawn by a worker, to be executed where the networks are."""
+    """The items of a step, drawn by a worker, to be executed where the networks are; their sources as tensors, which
+    go through shared memory and not through a pipe."""
 
     items: Sequence[DrawnItem]
+    atlases: Sequence[batched.Atlas]
     step: int
 
-    def execute(self, sources: Sequence[Source], device: torch.device | str | None = None) -> dict[str, Tensor | int]:
-        """images (V, H, W, 3) uint8, and for each branch B_view, B_points, B_group, B_groups of `join_positives`.
+    def pin_memory(self, *_: str) -> "DrawnBatch":
+        """The same with atlases in memory from which a GPU copies while other work goes on."""
+        return replace(self, atlases=[atlas.pin_memory() for atlas in self.atlases])
 
-        Args:
-            sources: those of the sampler. device: None = by OpenCV.
-        Raises:
-            ValueError: no point of an item has a partner.
-        """
-        made = [item.execute(sources, device) for item in self.items]
-        batch: dict[str, Tensor | int] = {"images": torch.cat([images for images, _ in made])}
-        for branch in made[0][1]:
-            parts = [found[branch] for _, found in made]
-            if not all(len(view) for view, _, _ in parts):
-                where = f"step {self.step}: no {branch} positives"
-                raise ValueError(f"{where}; look at the regions of 02: are they empty?")
-            joined = join_positives(parts, [len(images) for images, _ in made])
-            batch |= {f"{branch}_{name}": value for name, value in joined.items()}
-        return batch
+    def to(self, device: torch.device | str, **_: bool) -> dict[str, Tensor | int]:
+        """The batch of `join_items`, made on a device."""
+        made = [item.execute(atlas.to(device)) for item, atlas in zip(self.items, self.atlases)]
+        return join_items(made, self.step)
 
 
 def executes_on_device(params: TrainingParams) -> bool:
@@ -131,7 +128,7 @@ class CompositeSampler:
     """step -> training items, each 2M composites, and the positives among their points. Called by worker processes.
 
     rank, ranks: this process makes its share of the `items` of a step; the others make the rest.
-    lazy: draw only; the batch is executed where it is needed (`DrawnBatch.execute`).
+    lazy: draw only; the batch is executed when it is moved to its device (`DrawnBatch.to`).
     """
 
     sources: Sequence[Source]
@@ -149,15 +146,17 @@ class CompositeSampler:
         return order[first : first + self.recipe.images].tolist()
 
     def __call__(self, step: int) -> dict[str, Tensor | int] | DrawnBatch:
-        """See `DrawnBatch.execute`."""
+        """See `join_items`."""
         share = self.params.items // self.ranks
         first = step * self.params.items + self.rank * share
-        drawn = DrawnBatch([self._draw(item) for item in range(first, first + share)], step)
-        return drawn if self.lazy else drawn.execute(self.sources)
+        chosen = [[self.sources[i] for i in self.choose(item)] for item in range(first, first + share)]
+        drawn = [self._draw(item, sources) for item, sources in enumerate(chosen, first)]
+        if self.lazy:
+            return DrawnBatch(drawn, [batched.make_atlas(sources) for sources in chosen], step)
+        return join_items([item.render(sources) for item, sources in zip(drawn, chosen)], step)
 
-    def _draw(self, item: int) -> DrawnItem:
-        rng, chosen, points = numpy_generator(self.params.seed, ITEM, item), self.choose(item), {}
-        sources = [self.sources[i] for i in chosen]
+    def _draw(self, item: int, sources: Sequence[Source]) -> DrawnItem:
+        rng, points = numpy_generator(self.params.seed, ITEM, item), {}
         layers = lay_out(sources, draw_plan(sources, self.recipe, rng))
         counts = {
             "pixel": (self.params.pixel_weight, self.params.pixel_points),
@@ -166,4 +165,4 @@ class CompositeSampler:
         for branch, (weight, count) in counts.items():
             if weight > 0:
                 points[branch] = draw_points(2 * len(sources), sources[0].regions.shape, count, rng)
-        return DrawnItem(chosen, layers, points)
+        return DrawnItem(layers, points)

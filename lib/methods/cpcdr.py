@@ -18,7 +18,7 @@ from ..networks import PARTS, Embedder, load_networks, load_start, sample_embedd
 from ..parallel.ranks import sum_ranks
 from ..params import AugmentationParams, TrainingParams, make
 from ..prototypes import Prototypes, contrast_groups
-from .composites import CompositeSampler, DrawnBatch, executes_on_device
+from .composites import CompositeSampler, executes_on_device
 from .sources import read_sources
 
 POINTS = ("view", "points", "group", "groups")  # of a batch, for each branch: see `join_positives`
@@ -60,13 +60,10 @@ class CpcdrTask:
         self.sample = replace(self.sample, rank=rank, ranks=ranks)
         return self
 
-    def execute(self, batch: dict[str, Tensor | int] | DrawnBatch, device: torch.device) -> dict[str, Tensor | int]:
-        """What `sample` returned; if it only drew a batch, that one, made on a device."""
-        return batch.execute(self.sample.sources, device) if isinstance(batch, DrawnBatch) else batch
-
     def make_batch(self, step: int) -> dict[str, Tensor | int]:
         """The batch of a step on the CPU, wherever the training makes it."""
-        return self.execute(self.sample(step), torch.device("cpu"))
+        batch = self.sample(step)
+        return batch if isinstance(batch, dict) else batch.to("cpu")
 
     def loss(self, batch: dict[str, Tensor | int], step: int) -> tuple[Tensor, dict[str, Tensor]]:
         """Eq. 7: pixel_weight * loss over pixel positives + (1 - pixel_weight) * loss over region positives.
@@ -120,8 +117,13 @@ def find_start(params: TrainingParams) -> list[Artifact]:
 
     Raises:
         ArtifactError: the run's 04 is unfinished, or older than what it was made from.
+        ValueError: it is the run itself, whose weights would be gone when they are asked for.
     """
     is_run = params.start not in ("random", "imagenet") and (run_folder(params.start) / "04_training").is_dir()
+    if is_run and run_folder(params.start) == run_folder(params.run):
+        raise ValueError(
+            f"start = {params.start!r} is this run itself, whose 04 would be replaced: give it another name"
+        )
     return [load(params.start, "04_training")] if is_run else []
 
 

@@ -20,59 +20,75 @@ class _Batches(Dataset):
 
 def _begin_worker(_: int) -> None:
     cv2.setNumThreads(1)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the main process's to handle
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    # Ctrl-C, and SIGTERM to a whole group of processes, are the main process's to handle: it saves, and then ends us
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 def make_batches(sample: Callable[[int], Any], steps: range, workers: int, pin: bool) -> Iterator[Any]:
-    """sample(step) for each step, in order, made ahead by `workers` other processes if there are any."""
+    """sample(step) for each step, in order, made ahead by `workers` other processes if there are any.
+
+    Close it to end them.
+    """
     if workers == 0:
-        return map(sample, steps)
+        yield from map(sample, steps)
+        return
     options = {"num_workers": workers, "pin_memory": pin, "worker_init_fn": _begin_worker}
     # a fork of a process whose OpenMP or GPU threads are running may hang for ever: start workers from nothing
     options["multiprocessing_context"] = "spawn"
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "This DataLoader will create")  # more workers than cores: the user's choice
         # its own generator: the loader would otherwise draw a number from torch's global one
-        return iter(DataLoader(_Batches(sample), None, sampler=steps, generator=torch.Generator(), **options))
+        loader = iter(DataLoader(_Batches(sample), None, sampler=steps, generator=torch.Generator(), **options))
+    try:
+        yield from loader
+    finally:
+        loader._shutdown_workers()  # a notebook keeps the traceback of an error, and with it the loader
 
 
 def move(batch: Any, device: torch.device) -> Any:
-    """The batch on a device; whole numbers stay what they are, so that nobody has to wait for them to come back."""
+    """The batch on a device; whole numbers stay what they are, so that nobody has to wait for them to come back.
+
+    What has a method `to` is asked for what it is there: that of a batch that was only drawn makes it.
+    """
     if isinstance(batch, dict):
         return {name: move(value, device) for name, value in batch.items()}
     if isinstance(batch, list | tuple):
         return [move(value, device) for value in batch]
     if isinstance(batch, int):
         return batch
-    return torch.as_tensor(batch).to(device, non_blocking=True)
+    return (batch if hasattr(batch, "to") else torch.as_tensor(batch)).to(device, non_blocking=True)
 
 
-def place(
-    batches: Iterable[Any], device: torch.device, execute: Callable[[Any, torch.device], Any] | None = None
-) -> Iterator[Any]:
-    """Each batch, executed if need be, on a device; on a GPU beside the step that is under way there.
+def place(batches: Iterable[Any], device: torch.device) -> Iterator[Any]:
+    """Each batch on a device; on a GPU one ahead, and beside the step that is under way there.
 
     A stream of its own: whatever asks the GPU for a number while a batch is made waits for that stream alone.
     """
-    on_gpu = device.type == "cuda"
-    aside = torch.cuda.Stream(device) if on_gpu else None
+    if device.type != "cuda":
+        yield from (move(batch, device) for batch in batches)
+        return
+    aside, waiting = torch.cuda.Stream(device), []
     for batch in batches:
-        with torch.cuda.stream(aside):  # None: as if it were not there
-            placed = move(execute(batch, device) if execute else batch, device)
-        if not on_gpu:
-            yield placed
-            continue
-        current = torch.cuda.current_stream(device)
-        current.wait_stream(aside)
-        for value in _list_tensors(placed):
-            value.record_stream(current)  # else its memory could be given away while a step reads it
-        yield placed
+        with torch.cuda.stream(aside):
+            waiting.append((move(batch, device), aside.record_event()))
+        if len(waiting) > 1:
+            yield _take(*waiting.pop(0), device)
+    for placed in waiting:
+        yield _take(*placed, device)
+
+
+def _take(batch: Any, made: "torch.cuda.Event", device: torch.device) -> Any:
+    current = torch.cuda.current_stream(device)
+    current.wait_event(made)
+    for value in _list_tensors(batch):
+        value.record_stream(current)  # else its memory could be given away while a step reads it
+    return batch
 
 
 def _list_tensors(batch: Any) -> Iterator[torch.Tensor]:
     if isinstance(batch, torch.Tensor):
         yield batch
-    elif isinstance(batch, dict | list | tuple):
+    elif isinstance(batch, dict | list):
         for value in batch.values() if isinstance(batch, dict) else batch:
             yield from _list_tensors(value)

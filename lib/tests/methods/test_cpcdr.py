@@ -12,7 +12,7 @@ from lib.methods.cpcdr import CpcdrTask, find_start
 from lib.networks import save_networks
 from lib.params import AugmentationParams, TrainingParams
 from lib.tests.test_networks import Folder
-from lib.training import train
+from lib.training import hash_tensors, train
 
 SMALL = {"prototypes": 16, "dimensions": 8, "pixel_points": 60, "region_points": 80, "workers": 0}
 
@@ -63,15 +63,38 @@ def test_a_batch_made_on_the_device_is_that_of_the_workers(items):
     for step in range(3):
         a, drawn = here.sample(step), pickle.loads(pickle.dumps(there.sample(step)))  # as it comes from a worker
         assert not isinstance(drawn, dict)
-        b = there.execute(drawn, torch.device("cpu"))
+        b = drawn.to("cpu")
         assert int((a.pop("images").int() - b.pop("images").int()).abs().max()) <= 2
         assert equal_batches(a, b)
 
 
-def test_a_worker_sends_what_it_drew_and_no_image():
-    task = make_task(sources=make_sources(2, height=256, width=384), composites="device")
-    one_image = 256 * 384 * 3
-    assert len(pickle.dumps(task.sample(0))) < one_image
+class Counted(list):
+    """Sources that know how often they were asked for one."""
+
+    asked = 0
+
+    def __getitem__(self, index: int):
+        self.asked += 1
+        return super().__getitem__(index)
+
+
+@pytest.mark.parametrize("composites", ["workers", "device"])
+def test_each_source_of_an_item_is_asked_for_once(composites):
+    sources = Counted(make_sources())  # packed ones are made when they are asked for, which takes long
+    task = make_task(sources=sources, composites=composites)
+    task.make_batch(0)
+    assert sources.asked == task.sample.recipe.images
+
+
+def test_workers_draw_and_the_training_makes_the_same_composites(tmp_path):
+    values = {"composites": "device", "precision": "float32"}
+    hashes = set()
+    for workers in (0, 1):
+        task = make_task(**values)
+        settings = {"device": torch.device("cpu"), "learning_rate": 1e-3, "workers": workers}
+        train(task, tmp_path / str(workers), steps=3, key={}, **settings)
+        hashes.add(hash_tensors(task.networks.state_dict()))
+    assert len(hashes) == 1
 
 
 def equal_batches(a: dict, b: dict) -> bool:
@@ -199,3 +222,5 @@ def test_the_start_may_be_the_name_of_a_run(monkeypatch, tmp_path):
     (tmp_path / "earlier" / "04_training").mkdir(parents=True)
     with pytest.raises(artifacts.ArtifactError, match="04_training of run 'earlier' is unfinished"):
         find_start(TrainingParams(start="earlier"))
+    with pytest.raises(ValueError, match="start = 'earlier' is this run itself"):
+        find_start(TrainingParams(start="earlier", run="earlier"))
