@@ -13,6 +13,8 @@ from torch.nn import functional as F
 
 from .parallel.ranks import max_ranks, sum_ranks
 
+LOOKED_AT = 1024  # samples of a batch whose health is measured, at least, if there are as many
+
 
 class Prototypes(nn.Module):
     """K directions of the embedding space. `weight` (K, D); rows have length 1 after `renormalize`."""
@@ -137,7 +139,7 @@ def contrast_groups(
     temperature: float,
     epsilon: float,
     iterations: int,
-    look_at: int = 1024,
+    look_at: int = LOOKED_AT,
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """The loss of eqs. 4 to 6 over one batch of samples, and its health.
 

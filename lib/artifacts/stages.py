@@ -234,8 +234,7 @@ def _device_name() -> str:
 
 def find_sources(values: Any) -> dict[str, list[Any]]:
     """The fingerprint of each file or folder that parameters name: another film under the old name is another run."""
-    given = {name: getattr(values, name, "") for name in params.PATHS}
-    return {name: fingerprint(Path(path).expanduser()) for name, path in given.items() if path}
+    return {name: fingerprint(path) for name, path in params.list_paths(values).items()}
 
 
 def begin(name: str, values: Any, inputs: list[Artifact] | None = None) -> Stage:

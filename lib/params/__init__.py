@@ -8,7 +8,6 @@ from .fields import ParameterError
 from .reading import as_dict, decisive, fixed, is_text, make, read, read_file
 from .schemas import (
     DATASETS,
-    PATHS,
     SCHEMAS,
     AugmentationParams,
     DepthParams,
@@ -17,12 +16,12 @@ from .schemas import (
     SpeedParams,
     TrainingParams,
     VideoParams,
+    list_paths,
     reader_modules,
 )
 
 __all__ = [
     "DATASETS",
-    "PATHS",
     "SCHEMAS",
     "AugmentationParams",
     "DepthParams",
@@ -36,6 +35,7 @@ __all__ = [
     "decisive",
     "fixed",
     "is_text",
+    "list_paths",
     "make",
     "read",
     "read_file",

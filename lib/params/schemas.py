@@ -4,6 +4,7 @@
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from .fields import check, check_choice, check_finite, check_fraction, check_not_negative, check_positive, how, length
@@ -369,6 +370,15 @@ class EvaluationParams:
         check_choice(self, "represent", ("prototypes", "members"))
         check_choice(self, "linkage", ("average", "complete", "single"))
         check(self.clusters >= 0, f"clusters must not be negative, not {self.clusters}")
+
+
+def list_paths(values: Any) -> dict[str, Path]:
+    """Parameter -> the file or folder it names, of those that do; `start` of 04 only where it is a file."""
+    given = {name: getattr(values, name, "") for name in PATHS}
+    start = getattr(values, "start", "")  # of 11 it is a number of seconds
+    if isinstance(start, str) and start not in ("", "random", "imagenet") and Path(start).expanduser().is_file():
+        given["start"] = start
+    return {name: Path(path).expanduser() for name, path in given.items() if path}
 
 
 def reader_modules(params: Any) -> set[str]:

@@ -85,8 +85,7 @@ def read_run(folder: Path, overrides: dict[str, dict[str, Any]], run: str, data_
 
 def _locate(values: Any) -> Any:
     """Files and folders that parameters name, from where the command was given: notebooks run elsewhere."""
-    given = {name: getattr(values, name, "") for name in params.PATHS}
-    return replace(values, **{name: str(Path(path).expanduser().absolute()) for name, path in given.items() if path})
+    return replace(values, **{name: str(path.absolute()) for name, path in params.list_paths(values).items()})
 
 
 def is_current(name: str, values: Any) -> bool:

@@ -21,6 +21,7 @@ import torch
 
 from .. import artifacts, params
 from ..methods.cpcdr import CpcdrTask, open_task
+from ..prototypes import LOOKED_AT
 from ..training import read_settings, train
 from ..training.health import BOUNDS, FIRST, WINDOW, CollapseWatch
 from .reference import REFERENCE
@@ -96,7 +97,7 @@ def lowest(history: Any, prototypes: int) -> dict[str, float]:
     """The worst that the watch has seen of each number; of the entropy the largest."""
     worst = {}
     for name in BOUNDS:
-        values = np.array(history.columns[name]) / (prototypes if name == "prototypes_used" else 1)
+        values = np.array(history.columns[name]) / (min(prototypes, LOOKED_AT) if name == "prototypes_used" else 1)
         medians = [np.median(values[k - WINDOW : k]) for k in range(FIRST + WINDOW, len(values) + 1)]
         worst[name] = float(max(medians) if name == "code_entropy" else min(medians))
     return worst

@@ -123,3 +123,12 @@ def test_a_preset_replaces_constants():
     assert params.make(params.RegionParams, params.as_dict(full)) == full
     with pytest.raises(params.ParameterError, match="preset must be one of none, full, released, fitted"):
         params.make(params.RegionParams, {"preset": "paper"})
+
+
+def test_a_start_that_is_a_file_counts_as_one_and_a_name_does_not(tmp_path):
+    file = tmp_path / "weights.pt"
+    file.write_bytes(b"")
+    assert params.list_paths(params.TrainingParams(start=str(file))) == {"start": file}
+    for name in ("random", "imagenet", "street"):
+        assert params.list_paths(params.TrainingParams(start=name)) == {}
+    assert params.list_paths(params.VideoParams(start=2.0, path="film.mp4")).keys() == {"path"}

@@ -51,7 +51,7 @@ def read_parameters(run: str, overrides: list[str]) -> params.TrainingParams:
 
 
 def main(words: list[str] | None = None) -> int:
-    """0 if the training is finished, 2 if a parameter is wrong, 130 if it was interrupted."""
+    """0 if the training is finished, 1 if a sentence says why not, 2 if a parameter is wrong, 130 if interrupted."""
     parser = argparse.ArgumentParser(prog="torchrun -m lib.training", description=__doc__.split("\n")[0])
     parser.add_argument("run", help="a folder of params/, or its path")
     parser.add_argument("-p", dest="overrides", action="append", default=[], metavar="name=value")
@@ -62,27 +62,31 @@ def main(words: list[str] | None = None) -> int:
     except params.ParameterError as error:
         print(error, file=sys.stderr)
         return 2
-    device = pick_rank_device(pick_device(values.device), int(os.environ.get("LOCAL_RANK", "0")))
-    if ranks > 1:
-        distributed.init_process_group(find_backend(device), timeout=SILENCE)
+    local_rank, device = int(os.environ.get("LOCAL_RANK", "0")), pick_device(values.device)
+    stopped = 0
     try:
-        _train(values, rank, ranks, device)
+        if ranks > 1:
+            device = pick_rank_device(device, local_rank)
+            distributed.init_process_group(find_backend(device), timeout=SILENCE)
+        _train(values, rank, ranks, device, local_rank)
     except KeyboardInterrupt as error:
         print(error, file=sys.stderr)
-        return 130
-    finally:
-        if ranks > 1:
-            distributed.destroy_process_group()
-    return 0
+        stopped = 130
+    except (artifacts.ArtifactError, OSError, FloatingPointError) as error:
+        print(f"process {rank + 1} of {ranks}: {error}" if ranks > 1 else error, file=sys.stderr)
+        return 1  # without a farewell to the others, who may be waiting for it: torchrun ends them
+    if ranks > 1:
+        distributed.destroy_process_group()
+    return stopped
 
 
-def _train(values: params.TrainingParams, rank: int, ranks: int, device: torch.device) -> None:
+def _train(values: params.TrainingParams, rank: int, ranks: int, device: torch.device, local_rank: int) -> None:
     augmentation = artifacts.load(values.upstream or values.run, "03_augmentation")
     start = find_start(values)
-    if rank and ranks > 1:
-        distributed.barrier()  # the first packs what does not fit into memory
+    if local_rank and ranks > 1:
+        distributed.barrier()  # the first of each machine packs what does not fit into memory
     task, folder, key = open_task(values, augmentation, start), artifacts.run_folder(values.run) / NAME, {}
-    if rank == 0 and ranks > 1:
+    if local_rank == 0 and ranks > 1:
         distributed.barrier()
     if rank == 0:  # the others ask for no file of the stage
         inputs = [*(augmentation.source(name) for name in ("01_depth", "02_regions")), augmentation, *start]

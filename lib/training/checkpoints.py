@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+import math
 import os
 import shutil
 import zipfile
@@ -15,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..artifacts import write_aside, write_json
+from ..artifacts import write_aside
 from ..parallel.ranks import own_rank, share_with_ranks
 
 KEPT = 2  # if the newest is damaged, the one before it is used
@@ -54,9 +55,11 @@ class History:
         return float(np.mean(self.columns[name][-steps:]))
 
     def save(self, folder: Path) -> None:
-        """history.json, without the pictures."""
-        known = {"train_seconds": self.train_seconds, "columns": self.columns, "warnings": self.warnings}
-        write_json(folder / "history.json", known)
+        """history.json, without the pictures; null for what is not finite."""
+        columns = {k: [v if math.isfinite(v) else None for v in values] for k, values in self.columns.items()}
+        known = {"train_seconds": self.train_seconds, "columns": columns, "warnings": self.warnings}
+        with write_aside(folder / "history.json") as aside:  # in one line: a long one is written ten times as fast
+            aside.write_text(json.dumps(known, allow_nan=False))
 
 
 class Checkpoints:
@@ -73,13 +76,14 @@ class Checkpoints:
             )
         pictures = {step: {k: torch.from_numpy(v) for k, v in p.items()} for step, p in history.pictures.items()}
         state = {"key": json.dumps(self.key), "networks": networks.state_dict(), "optimizer": optimizer.state_dict()}
-        state |= {"columns": history.columns, "train_seconds": history.train_seconds, "pictures": pictures}
+        columns = {name: torch.tensor(values, dtype=torch.float64) for name, values in history.columns.items()}
+        state |= {"columns": columns, "train_seconds": history.train_seconds, "pictures": pictures}
         state["warnings"] = history.warnings
         buffer = io.BytesIO()  # torch's own file writer hides what went wrong with the disk
         torch.save(state, buffer)
         with write_aside(self.folder / f"checkpoint_{len(history):06d}.pt") as aside:
             aside.write_bytes(buffer.getbuffer())
-        for old in sorted(self.folder.glob("checkpoint_*.pt"))[:-KEPT]:
+        for old in self._list()[:-KEPT]:
             old.unlink()
 
     def load(self, networks: nn.Module, optimizer: torch.optim.Optimizer, steps: int) -> History:
@@ -93,7 +97,8 @@ class Checkpoints:
         networks.load_state_dict(state["networks"])
         optimizer.load_state_dict(state["optimizer"])
         pictures = {step: {k: v.numpy() for k, v in p.items()} for step, p in state["pictures"].items()}
-        return History(state["columns"], state["train_seconds"], pictures, state["warnings"])
+        columns = {name: values.tolist() for name, values in state["columns"].items()}
+        return History(columns, state["train_seconds"], pictures, state["warnings"])
 
     def is_finished(self, steps: int) -> bool:
         """Does the newest checkpoint belong to this very training, after as many steps?"""
@@ -103,6 +108,8 @@ class Checkpoints:
         return state is not None and len(state["columns"]["loss"]) == steps and not self._compare(state, steps)
 
     def _find(self, steps: int) -> dict[str, Any] | None:
+        for unfinished in self.folder.glob(".checkpoint_*"):  # of one that was killed while it wrote
+            unfinished.unlink()
         state = self._read()
         if state and (changes := self._compare(state, steps)):
             aside = self.folder.with_name("checkpoints_set_aside")
@@ -112,15 +119,21 @@ class Checkpoints:
             return None
         return state
 
+    def _list(self) -> list[Path]:
+        return sorted(self.folder.glob("checkpoint_*.pt"), key=lambda path: int(path.stem.split("_")[1]))
+
     def _read(self) -> dict[str, Any] | None:
-        for path in sorted(self.folder.glob("checkpoint_*.pt"), reverse=True):
+        for path in reversed(self._list()):
             try:
                 if zipfile.ZipFile(path).testzip():  # torch itself does not look at the checksums
                     raise ValueError("checksum")
                 return torch.load(path, map_location="cpu", weights_only=True)
+            except (OSError, MemoryError):
+                raise  # the machine's fault, not the file's
             except Exception as error:  # whatever a damaged file makes torch raise
-                path.unlink()
-                print(f"{path.name} is damaged ({type(error).__name__}) and deleted: trying the one before it")
+                os.replace(path, path.with_suffix(".damaged"))
+                what = f"{path.name} is damaged ({type(error).__name__}) and now {path.stem}.damaged"
+                print(f"{what}: trying the one before it")
         return None
 
     def _compare(self, state: dict[str, Any], steps: int) -> list[str]:

@@ -28,6 +28,7 @@ from .processes import train_in_processes
 from .signals import deferred_signals
 
 LINES = 5  # printed a training
+SILENCE = 60.0  # seconds after which there is another line, for the log of a long night
 READ_EVERY = 10  # steps between two looks at the numbers on a GPU: each look waits for it
 
 
@@ -35,7 +36,6 @@ class Task(Protocol):
     """What can be trained: `networks`; `sample`, step -> batch of CPU tensors, a function of the step (and a seed)
     alone, sent to other processes; `loss`, the scalar to minimise and numbers to log.
 
-    If samples are to be finished on the device of the networks also `execute(sample, device)`, which returns the batch.
     For more than one process also `for_rank(rank, ranks)`, the task of one of them: its `sample` makes a share of the
     batch, and the losses of all add up to the loss.
     """
@@ -241,6 +241,7 @@ class _Training:
         self.history = self.checkpoints.load(self.networks, self.update, settings.steps)
         self.events: EventWriter | None = None
         self.before, self.started = self.history.train_seconds, time.perf_counter()
+        self.began_with, self.last_line = len(self.history), self.started
 
     def run(self) -> History:
         settings, device = self.settings, self.settings.device
@@ -260,10 +261,10 @@ class _Training:
         with (
             deferred_signals() as received,
             closing(self.events) if self.events else nullcontext(),
+            closing(make_batches(self.task.sample, remaining, settings.workers, device.type == "cuda")) as batches,
+            closing(place(batches, device)) as placed,
         ):
-            batches = make_batches(self.task.sample, remaining, settings.workers, device.type == "cuda")
             waiting: list[dict[str, Any]] = []
-            placed = place(batches, device, getattr(self.task, "execute", None))
             for step, batch in zip(remaining, placed):
                 if settings.compiled and step == remaining.start:
                     _compile(self.task, batch, settings)
@@ -294,9 +295,8 @@ class _Training:
             self._listen()
         if look:
             self._look(done)
-        if tell:
-            rate = self.history.columns["learning_rate"][-1]
-            self._say(f"step {done} of {own.steps}: loss {self.history.mean_of_last('loss'):.3f}, rate {rate:.2g}")
+        if tell or (ready and time.perf_counter() - self.last_line > SILENCE):
+            self._tell(done, with_speed=not tell)
         if self.on_step and self.first:
             self.on_step(done, self.history)
         stop = stop or (ready and count_ranks() == 1 and bool(received))  # it may have come just now
@@ -307,6 +307,14 @@ class _Training:
         if self.events and (look or save or stop):
             self.events.write(self.history)
         return stop
+
+    def _tell(self, done: int, with_speed: bool) -> None:
+        steps, rate = self.settings.steps, self.history.columns["learning_rate"][-1]
+        sentence = f"step {done} of {steps}: loss {self.history.mean_of_last('loss'):.3f}, rate {rate:.2g}"
+        if with_speed:
+            seconds = (time.perf_counter() - self.started) / (done - self.began_with)
+            sentence += f", {1 / seconds:.2g} steps a second, {seconds * (steps - done) / 60:.0f} minutes left"
+        self._say(sentence)
 
     def _asked_to_stop(self, received: list[int]) -> bool:
         if count_ranks() == 1:
@@ -326,5 +334,6 @@ class _Training:
                 self.history.pictures[done] = self.on_picture(self.networks)
 
     def _say(self, sentence: str) -> None:
+        self.last_line = time.perf_counter()
         if self.first:
             print(sentence, flush=True)

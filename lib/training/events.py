@@ -7,6 +7,7 @@ from .checkpoints import History
 
 class EventWriter:
     """Writes what is new in a history. On a resume it goes on where the checkpoint was: what came after is replaced.
+    If the folder has no files, it writes all of the history.
 
     Raises:
         ModuleNotFoundError: the package `tensorboard` is not there.
@@ -18,8 +19,9 @@ class EventWriter:
         except ImportError:
             advice = 'pip install "depth-regions[tensorboard]", or leave tensorboard = False'
             raise ModuleNotFoundError(f"tensorboard = True needs the package tensorboard: {advice}") from None
-        self.writer = SummaryWriter(str(folder), purge_step=len(history))
-        self.rows, self.pictures = len(history), set(history.pictures)
+        written = len(history) if any(folder.glob("events*")) else 0
+        self.writer = SummaryWriter(str(folder), purge_step=written)
+        self.rows, self.pictures = written, set(history.pictures) if written else set()
 
     def write(self, history: History) -> None:
         """Columns as scalars; pictures as images, one beside the other, where they have colours."""

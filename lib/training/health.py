@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..prototypes import LOOKED_AT
 from .checkpoints import History
 
 WINDOW = 20  # steps whose median is looked at: single batches are erratic
@@ -18,8 +19,8 @@ BOUNDS = {
     "prototypes_used": 0.25,
     "code_entropy": 0.57,
 }
-"""Number -> what is too little, of the used prototypes as a share of all: a third of the lowest of five seeds (0.957,
-4.2, 0.75). Of the entropy what is too much: half way from their highest (0.145) to 1."""
+"""Number -> what is too little, of the used prototypes as a share of those that could be: a third of the lowest of five
+seeds (0.957, 4.2, 0.75). Of the entropy what is too much: half way from their highest (0.145) to 1."""
 
 SENTENCES = {
     "feature_spread": "embeddings are much alike",
@@ -44,7 +45,7 @@ class CollapseWatch:
         for name, bound in BOUNDS.items():
             if len(history) >= FIRST + WINDOW and name in history.columns:
                 value = float(np.median(history.columns[name][-WINDOW:]))
-                value /= self.prototypes if name == "prototypes_used" else 1
+                value /= min(self.prototypes, LOOKED_AT) if name == "prototypes_used" else 1
                 above = name == "code_entropy"
                 if value > bound if above else value < bound:
                     healthy = f"{'below' if above else 'above'} {bound:g}"

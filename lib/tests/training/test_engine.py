@@ -12,7 +12,8 @@ import torch
 from lib.artifacts import files, read_json
 from lib.figures.training import draw_moments
 from lib.tests.training.fixtures import Line, run, weights
-from lib.training import hash_tensors, learning_rate_at
+from lib.training import History, engine, hash_tensors, learning_rate_at
+from lib.training.checkpoints import Checkpoints
 from lib.training.engine import pick_precision
 
 
@@ -127,6 +128,48 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(tmp_path, capsys, dam
     assert run(rest, tmp_path).columns == expected.columns
     assert torch.equal(weights(rest), weights(whole))
     assert "checkpoint_000012.pt is damaged" in capsys.readouterr().out
+    assert (tmp_path / "checkpoints" / "checkpoint_000012.damaged").is_file()  # nothing is thrown away
+
+
+def test_a_disk_that_fails_while_reading_costs_no_checkpoint(tmp_path, monkeypatch):
+    run(Line(), tmp_path)
+
+    def fail(*_, **__):
+        raise OSError(5, "input/output error")
+
+    monkeypatch.setattr(torch, "load", fail)
+    with pytest.raises(OSError, match="input/output error"):
+        run(Line(), tmp_path, steps=15)
+    monkeypatch.undo()
+    assert len(run(Line(), tmp_path, steps=15)) == 15
+    assert not list((tmp_path / "checkpoints").glob("*.damaged"))
+
+
+def test_what_a_kill_left_half_written_is_removed(tmp_path):
+    left = tmp_path / "checkpoints" / ".checkpoint_000010.4711.pt"
+    left.parent.mkdir()
+    left.write_bytes(b"half")
+    run(Line(), tmp_path)
+    assert not left.exists()
+
+
+def test_checkpoints_are_in_the_order_of_their_numbers(tmp_path):
+    folder = tmp_path / "checkpoints"
+    folder.mkdir()
+    for number in (1_000_000, 999_999):
+        (folder / f"checkpoint_{number:06d}.pt").touch()
+    assert [p.stem for p in Checkpoints(tmp_path, {})._list()] == ["checkpoint_999999", "checkpoint_1000000"]
+
+
+def test_a_number_that_is_not_finite_is_null_in_the_file(tmp_path):
+    History({"loss": [1.0], "effective_rank": [float("inf")]}).save(tmp_path)
+    assert read_json(tmp_path / "history.json")["columns"] == {"loss": [1.0], "effective_rank": [None]}
+
+
+def test_a_long_silence_ends_with_speed_and_time_left(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(engine, "SILENCE", 0.0)
+    run(Line(), tmp_path)
+    assert "steps a second" in capsys.readouterr().out
 
 
 def test_a_loss_that_is_not_a_number_stops_and_harms_nothing(tmp_path):

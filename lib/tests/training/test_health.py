@@ -35,6 +35,10 @@ def test_each_number_has_its_sentence(name, value, words):
     assert f"{BOUNDS[name]:g}" in found[name]
 
 
+def test_more_prototypes_than_samples_looked_at_are_no_collapse():
+    assert CollapseWatch(5000)(make_history(300, "prototypes_used", 900.0)) == {}
+
+
 def test_the_first_steps_and_single_batches_are_not_judged():
     watch = CollapseWatch(256)
     assert watch(make_history(FIRST + WINDOW - 1, "effective_rank", 1.0)) == {}
