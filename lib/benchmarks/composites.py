@@ -7,12 +7,13 @@ import numpy as np
 import torch
 
 from ..copy_paste import Source, batched, draw_plan, lay_out, literal, prepare_source, render
-from ..methods.composites import DrawnItem, join_positives
+from ..methods.composites import DrawnBatch, DrawnItem, join_positives
 from ..parallel import numpy_generator
 from ..params import AugmentationParams, RegionParams
 from ..regions import Observation
 from ..views import draw_points
 from .grouping import group_view, use_one_core
+from .steps import now
 
 WAYS = ("released loader", "paste by paste", "all at once", "positives")
 POINTS = {"pixel": 4000, "region": 7200}  # an image, as the release
@@ -24,16 +25,23 @@ def make_sources(views: Sequence[Observation], params: RegionParams) -> list[Sou
 
 
 def time_composites(
-    sources: Sequence[Source], recipe: AugmentationParams, repeats: int, slow: bool = True
+    sources: Sequence[Source],
+    recipe: AugmentationParams,
+    repeats: int,
+    slow: bool = True,
+    device: torch.device | str = "cpu",
 ) -> dict[str, float]:
     """Milliseconds of one core for one item of 2M images; medians, everything in turn.
 
     Args:
         slow: the released loader's way as well.
+        device: another one than the CPU adds a row.
     Returns:
         `released loader`, without its correspondences; `paste by paste` (OpenCV) and `all at once` (torch) with the
-        draws; `positives` of `POINTS`, which come to either; `pastes`, how many the item has.
+        draws; `positives` of `POINTS`, which come to either; on another device `there, with positives`, on the wall,
+        without the draws; `pastes`, how many the item has.
     """
+    device = torch.device(device)
     taken: dict[str, list[float]] = {
         name: [] for name in ("released loader", "paste by paste", "all at once", "positives")
     }
@@ -62,8 +70,18 @@ def time_composites(
             if repeat:  # the first loads what is loaded once
                 for name, value in zip(taken, seconds):
                     taken[name].append(value)
+    if device.type != "cpu":
+        taken["there, with positives"] = [_time_there(sources, item, device) for _ in range(repeats + 1)][1:]
     result = {name: 1000 * float(np.median(values)) for name, values in taken.items() if slow or "released" not in name}
     return result | {"pastes": float(len(plan.scale))}
+
+
+def _time_there(sources: Sequence[Source], item: DrawnItem, device: torch.device) -> float:
+    batch = DrawnBatch([item], [batched.make_atlas(sources)], 0)
+    batch = batch.pin_memory() if device.type == "cuda" else batch
+    started = now(device)
+    batch.to(device)
+    return now(device) - started
 
 
 def describe_composites(found: Mapping[str, float], images: int) -> str:

@@ -29,19 +29,21 @@ def measure_machine(repeats: int = 5, device: torch.device | str = "cpu") -> dic
     """What a device does at best: operations a second of matrix products by number format, `bytes` a second."""
     device = torch.device(device)
     side, numbers = (1536, 1 << 25) if device.type == "cpu" else (8192, 1 << 29)
-    found = {}
+    found, before = {}, torch.backends.cuda.matmul.allow_tf32
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32  # as convolutions do it
     for name, kind in (("float32", torch.float32), ("bfloat16", torch.bfloat16)):
         a, b = (torch.randn(side, side, device=device).to(kind) for _ in range(2))
         found[name] = 2 * side**3 / _median(lambda a=a, b=b: a @ b, repeats, device)
+    torch.backends.cuda.matmul.allow_tf32 = before
     values = torch.ones(numbers, device=device)
     found["bytes"] = 2 * 4 * len(values) / _median(lambda: values.mul_(1.0), repeats, device)
     return found
 
 
-def _now(device: torch.device) -> float:
+def now(device: torch.device) -> float:
     """Seconds, when all that was asked of the device is done."""
     if device.type != "cpu":
-        getattr(torch, device.type).synchronize()
+        torch.accelerator.synchronize(device)
     return time.perf_counter()
 
 
@@ -49,9 +51,9 @@ def _median(work: Any, repeats: int, device: torch.device) -> float:
     work()
     seconds = []
     for _ in range(repeats):
-        started = _now(device)
+        started = now(device)
         work()
-        seconds.append(_now(device) - started)
+        seconds.append(now(device) - started)
     return float(np.median(seconds))
 
 
@@ -80,17 +82,17 @@ def profile_step(
             return networks["embedder"](batch["images"])
 
     for repeat in range(repeats + 1):
-        moments = [_now(device)]
+        moments = [now(device)]
         embeddings = embed()
-        moments.append(_now(device))
+        moments.append(now(device))
         leaf = embeddings.detach().requires_grad_()
         task.compare(leaf, batch)[0].backward()
-        moments.append(_now(device))
+        moments.append(now(device))
         embeddings.backward(leaf.grad)
-        moments.append(_now(device))
+        moments.append(now(device))
         update.step()
         networks.zero_grad(set_to_none=True)
-        moments.append(_now(device))
+        moments.append(now(device))
         if repeat:
             for part, seconds in zip(PARTS, np.diff(moments)):
                 taken[part].append(1000 * seconds)
@@ -132,7 +134,7 @@ def time_training(task: CpcdrTask, steps: int, workers: int, device: torch.devic
 
     def tell(done: int, _: Any) -> None:
         if done in (steps, 2 * steps):
-            moments[done] = _now(device)
+            moments[done] = now(device)
 
     settings = {"learning_rate": 1e-3, "optimizer": "adam", "workers": workers, "device": device}
     with tempfile.TemporaryDirectory() as folder, redirect_stdout(StringIO()):

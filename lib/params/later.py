@@ -22,7 +22,7 @@ class SpeedParams:
     seeds: int = 3  # of Infomap, whose partitions are compared
     moves: int = 40  # of the panel's sliders
     images: int = 2  # M of an item of composites; params/speed has 8, as the papers
-    device: str = how("auto")  # of the training step; all before it is measured on one core
+    device: str = how("auto")  # of the training step, and composites once more; all else is measured on one core
     encoder: str = "resnet18"  # whose training step is measured
     dimensions: int = 64  # of its embedding; this and the next three as in 04, in params/speed as in the paper
     prototypes: int = 256
