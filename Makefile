@@ -56,7 +56,7 @@ test-notebooks: $(STAMP)
 	rm -rf outputs/test
 	RUNS_ROOT="$(CURDIR)/outputs/test" $(BIN)/python -m pytest --nbval-lax --nbval-current-env --nbval-cell-timeout=300 notebooks/
 
-test-kill: $(STAMP)  ## twenty SIGKILLs each without and with workers: nothing is lost (half an hour or more)
+test-kill: $(STAMP)  ## twenty SIGKILLs each without and with workers: nothing is lost (a quarter of an hour)
 	$(BIN)/python -m lib.run.kill --kills 20 --workers 0 2
 
 lint: $(STAMP)  ## ruff, format check, and the number of lines of lib
