@@ -42,9 +42,7 @@ def time_composites(
         without the draws; `pastes`, how many the item has.
     """
     device = torch.device(device)
-    taken: dict[str, list[float]] = {
-        name: [] for name in ("released loader", "paste by paste", "all at once", "positives")
-    }
+    taken: dict[str, list[float]] = {name: [] for name in WAYS}
     with use_one_core():
         for repeat in range(repeats + 1):
             rng = numpy_generator(0, 3, repeat)

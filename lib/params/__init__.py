@@ -1,10 +1,12 @@
-"""The parameters of each notebook: `schemas` and `later` have the classes, `reading` fills, `fields` checks them.
+"""The parameters of each notebook: `schemas` and `later` have the classes, `reading` fills, `fields` checks them;
+`inputs` knows the files that they name.
 
 A notebook's `parameters` cell lists the same names and defaults; `read` turns that cell, after papermill or a
 reader changed it, into a frozen dataclass and stops on a name or a type that does not fit.
 """
 
 from .fields import ParameterError
+from .inputs import list_paths, reader_modules
 from .reading import as_dict, decisive, fixed, is_text, make, read, read_file
 from .schemas import (
     DATASETS,
@@ -16,8 +18,6 @@ from .schemas import (
     SpeedParams,
     TrainingParams,
     VideoParams,
-    list_paths,
-    reader_modules,
 )
 
 __all__ = [

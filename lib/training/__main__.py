@@ -62,17 +62,21 @@ def main(words: list[str] | None = None) -> int:
     except params.ParameterError as error:
         print(error, file=sys.stderr)
         return 2
-    local_rank, device = int(os.environ.get("LOCAL_RANK", "0")), pick_device(values.device)
-    stopped = 0
+    local_rank, stopped = int(os.environ.get("LOCAL_RANK", "0")), 0
+    try:
+        device = pick_device(values.device)
+        device = pick_rank_device(device, local_rank) if ranks > 1 else device
+    except RuntimeError as error:  # no such GPU
+        print(error, file=sys.stderr)
+        return 1
     try:
         if ranks > 1:
-            device = pick_rank_device(device, local_rank)
             distributed.init_process_group(find_backend(device), timeout=SILENCE)
         _train(values, rank, ranks, device, local_rank)
     except KeyboardInterrupt as error:
         print(error, file=sys.stderr)
         stopped = 130
-    except (artifacts.ArtifactError, OSError, FloatingPointError) as error:
+    except (artifacts.ArtifactError, OSError, FloatingPointError, ValueError, ModuleNotFoundError) as error:
         print(f"process {rank + 1} of {ranks}: {error}" if ranks > 1 else error, file=sys.stderr)
         return 1  # without a farewell to the others, who may be waiting for it: torchrun ends them
     if ranks > 1:

@@ -25,6 +25,20 @@ def test_a_wrong_parameter_is_one_sentence(capsys, monkeypatch):
     assert "3 processes cannot share 4 items" in capsys.readouterr().err
 
 
+def test_a_start_that_cannot_be_is_one_sentence(capsys, monkeypatch, tmp_path):
+    monkeypatch.setattr(artifacts.stages, "OUTPUTS", tmp_path)
+    (tmp_path / "mine" / "04_training").mkdir(parents=True)
+    monkeypatch.setattr(artifacts, "load", lambda run, name: None)
+    assert command.main(["mine", "-p", "start=mine"]) == 1
+    assert "start = 'mine' is this run itself" in capsys.readouterr().err
+
+
+def test_a_gpu_that_is_not_there_is_one_sentence(capsys, monkeypatch):
+    monkeypatch.setattr(command.torch.cuda, "is_available", lambda: False)
+    assert command.main(["mine", "-p", "device=cuda"]) == 1
+    assert "this machine has no CUDA GPU" in capsys.readouterr().err
+
+
 def test_what_it_trains_the_notebook_finds(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(artifacts.stages, "OUTPUTS", tmp_path)
 
