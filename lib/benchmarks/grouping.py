@@ -7,7 +7,7 @@ on the wall. Whatever is compared is called in turn, so that a slow moment hits 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import combinations
 from typing import Any
 
@@ -17,10 +17,11 @@ import torch
 from sklearn.metrics import adjusted_rand_score
 
 from ..data.street import make_clip
-from ..parallel import numpy_generator, parallel_map, peak_memory
+from ..parallel import numpy_generator, parallel_map
 from ..params import RegionParams
 from ..regions import (
     Observation,
+    ViewGrouper,
     cut_slic,
     group_nodes,
     group_regions,
@@ -204,15 +205,6 @@ def group_view(view: Observation, params: RegionParams) -> np.ndarray:
     return group_regions(view.image, view.inverse_depth, view.intrinsics, params)
 
 
-@dataclass(frozen=True)
-class _Group:
-    params: RegionParams
-
-    def __call__(self, view: Observation) -> tuple[np.ndarray, int]:
-        with use_one_core():
-            return group_view(view, self.params), peak_memory()
-
-
 def measure_scaling(
     views: Sequence[Observation], params: RegionParams, processes: int = 2, repeats: int = 3
 ) -> dict[str, float]:
@@ -224,11 +216,12 @@ def measure_scaling(
     Raises:
         RuntimeError: the maps differ.
     """
-    work, wall, maps, memory = _Group(params), {1: [], processes: []}, {}, 0
+    work, wall, maps, memory = ViewGrouper(params), {1: [], processes: []}, {}, 0
     for repeat in range(repeats + 1):
         for count in wall:
             started = time.perf_counter()
-            results = list(parallel_map(work, views, count))
+            with use_one_core():  # here; a worker does so itself
+                results = list(parallel_map(work, views, count))
             if repeat:  # the first is not counted
                 wall[count].append((time.perf_counter() - started) / len(views))
             maps[count] = [ids for ids, _ in results]

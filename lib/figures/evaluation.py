@@ -127,18 +127,6 @@ def to_train_ids(indices: np.ndarray, classes: ClassSet) -> np.ndarray:
     return table[np.where(indices < 0, IGNORE, indices)]
 
 
-def color_features(embeddings: Tensor, size: tuple[int, int]) -> list[np.ndarray]:
-    """The three main axes of variation of all embeddings (B, D, h, w) as red, green, blue images of `size`."""
-    unit = F.normalize(embeddings.float().cpu())
-    pixels = unit.permute(0, 2, 3, 1).flatten(0, 2)
-    axes = torch.linalg.eigh(torch.cov(pixels.T)).eigenvectors[:, -3:].flip(1)
-    axes = axes * axes.sum(dim=0).sign()  # an eigenvector's sign is arbitrary
-    values = torch.einsum("bdhw,dc->bchw", unit, axes)
-    low, high = (values.transpose(0, 1).flatten(1).quantile(q, dim=1)[:, None, None] for q in (0.02, 0.98))
-    colors = F.interpolate(((values - low) / (high - low)).clamp(0, 1), size=size, mode="bilinear", align_corners=False)
-    return list((colors.permute(0, 2, 3, 1).numpy() * 255).astype(np.uint8))
-
-
 def draw_similarity(images: np.ndarray, embeddings: Tensor, row: int, column: int) -> Figure:
     """Cosine similarity of one pixel of the first image with all pixels of all images. Images (N, H, W, 3) uint8"""
     height, width = images.shape[1:3]

@@ -9,19 +9,18 @@ from IPython.display import display
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from torch import Tensor
-from torch.nn import functional as F
 
-from ..networks import embed_images
-from ..parallel import peak_memory
 from ..training import History
 from . import color_regions, image_grid, new_figure
-from .evaluation import MAP, color_features
+from .evaluation import MAP
 
 CURVES = {  # column of the history -> title
     "loss": "Loss",
-    "prototypes_used": "Prototypes that are nearest to some sample",
-    "code_entropy": "Entropy of the codes (0 hard, 1 uniform)",
-    "effective_rank": "Effective rank of the embeddings",
+    "learning_rate": "Learning rate",
+    "feature_spread": "Spread of embeddings (0: all alike)",
+    "prototypes_used": "Prototypes nearest to some sample",
+    "code_entropy": "Entropy of codes (0 hard, 1 uniform)",
+    "effective_rank": "Effective rank of embeddings",
 }
 
 MOST = 64  # prototypes shown side by side
@@ -72,7 +71,7 @@ def draw_targets(codes: Tensor, targets: Tensor, groups: Tensor, most: int = 5) 
 def draw_history(history: History) -> Figure:
     """Loss and health of a training, step by step: thin as logged, thick as the mean of 20 steps."""
     figure = new_figure(height=4)
-    for axes, (name, title) in zip(figure.subplots(2, 2, sharex=True).flat, CURVES.items()):
+    for axes, (name, title) in zip(figure.subplots(2, 3, sharex=True).flat, CURVES.items()):
         columns = [c for c in ("loss_pixel", "loss_region") if c in history.columns] if name == "loss" else [name]
         for column, color in zip(columns, ("#0072b2", "#d55e00")):
             values = np.array(history.columns[column])
@@ -83,7 +82,7 @@ def draw_history(history: History) -> Figure:
         axes.set_title(title, fontsize=10)
         if len(columns) > 1:
             axes.legend(frameon=False, fontsize=8)
-    for axes in figure.axes[2:]:
+    for axes in figure.axes[3:]:
         axes.set_xlabel("step")
     return figure
 
@@ -96,7 +95,7 @@ class LiveCurves:
 
     Args:
         steps, images_per_step: of the training, for the time that is left and the images a second.
-        views: the frames that `take_picture` looks at; their features and clusters are shown. (V, H, W, 3)
+        views: the frames that `training.pictures` takes; their features and clusters are shown. (V, H, W, 3)
     """
 
     def __init__(
@@ -128,29 +127,12 @@ class LiveCurves:
         parts = [f"step {done} of {self.steps}", f"learning rate {history.columns['learning_rate'][-1]:.2g}"]
         if rate:
             parts.append(f"{rate * self.images:.3g} images/s, {(self.steps - done) / rate / 60:.1f} minutes left")
-        parts.append(f"{peak_memory() / 1e9:.1f} GB of memory")
-        if torch.cuda.is_available():
-            parts.append(f"{torch.cuda.max_memory_reserved() / 1e9:.1f} GB of the GPU's")
+        parts += [f"{held / 1e9:.1f} GB of {what}" for what, held in history.memory.items()]
         return "; ".join([*parts, *list(history.warnings.values())[-1:]])
 
     def close(self) -> None:
         for handle in self.handles:
             handle.update({"text/plain": ""}, raw=True)
-
-
-def take_picture(networks: torch.nn.Module, images: np.ndarray) -> dict[str, np.ndarray]:
-    """What the replay shows of one moment of the training.
-
-    Args:
-        networks: "embedder" and "prototypes" of a task.
-        images: RGB uint8. (V, H, W, 3)
-    Returns:
-        prototypes, the nearest one of each cell, (V, H/4, W/4) uint16; colors, the main components, (..., 3) uint8.
-    """
-    embeddings = F.normalize(embed_images(networks["embedder"], images))
-    nearest = torch.einsum("vdhw,kd->vkhw", embeddings, networks["prototypes"].weight.detach().cpu()).argmax(dim=1)
-    colors = color_features(embeddings, tuple(embeddings.shape[2:]))
-    return {"prototypes": nearest.numpy().astype(np.uint16), "colors": np.stack(colors)}
 
 
 def _enlarge(cells: np.ndarray) -> np.ndarray:

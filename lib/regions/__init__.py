@@ -5,7 +5,7 @@
 and baselines; `literal` the released procedure as it was written, to compare with.
 """
 
-from .frames import FrameGrouper, average_rows, invert_depth, read_inverse_depth_of
+from .frames import FrameGrouper, ViewGrouper, average_rows, invert_depth, read_inverse_depth_of
 from .grouping import (
     Graph,
     build_graph,
@@ -26,6 +26,7 @@ __all__ = [
     "FrameGrouper",
     "Graph",
     "Observation",
+    "ViewGrouper",
     "average_rows",
     "build_graph",
     "count_mixtures",

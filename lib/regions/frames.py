@@ -11,7 +11,9 @@ from ..artifacts import Artifact, Stage, read_inverse_depth
 from ..data import Dataset, Frame, read_map
 from ..data.cameras import correct_intrinsics, intrinsics_of
 from ..intrinsics import UNKNOWN, intrinsics_from_field_of_view
-from .grouping import Graph, build_graph
+from ..parallel import peak_memory
+from ..params import RegionParams
+from .grouping import Graph, build_graph, group_regions
 from .metrics import cut_grid, cut_slic, score_regions
 from .sources import Observation, cut_regions, needs_depth
 
@@ -129,6 +131,19 @@ class FrameGrouper:
             scores = score_regions(candidate, labels, instances) | {"regions_per_frame": int(candidate.max())}
             row |= {prefix + key: value for key, value in scores.items()}
         return row
+
+
+@dataclass(frozen=True)
+class ViewGrouper:
+    """Callable on an `Observation`, sent to other processes: its regions, and the bytes that the process has held.
+
+    It stands here because a process that gets it imports this package, which needs no torch, as those of 02 do.
+    """
+
+    params: RegionParams
+
+    def __call__(self, view: Observation) -> tuple[np.ndarray, int]:
+        return group_regions(view.image, view.inverse_depth, view.intrinsics, self.params), peak_memory()
 
 
 def average_rows(rows: list[dict[str, float]]) -> dict[str, float | None]:

@@ -8,6 +8,7 @@ import torch
 
 from lib.data.labels import CAMVID_11, STREET
 from lib.figures import evaluation as draw
+from lib.training.pictures import color_features
 from lib.widgets.evaluation import explore_similarity
 
 RNG = np.random.default_rng(0)
@@ -50,9 +51,17 @@ def test_like_features_get_like_colours():
     embeddings = torch.zeros(2, 6, 4, 4)
     embeddings[:, 0], embeddings[:, 1, :2], embeddings[0, 2, :, :2] = 1, 2, 3
     embeddings = embeddings + 0.01 * torch.randn(embeddings.shape, generator=torch.Generator().manual_seed(0))
-    first, second = (c.astype(int) for c in draw.color_features(embeddings, (4, 4)))
+    first, second = (c.astype(int) for c in color_features(embeddings, (4, 4)))
     assert abs(first[0, 3] - second[0, 0]).max() < 40
     assert abs(first[0, 3] - first[3, 0]).max() > 80
+
+
+@pytest.mark.parametrize("dimensions", [1, 2, 3])
+def test_features_that_hardly_vary_have_colours_too(dimensions):
+    for embeddings in (torch.randn(2, dimensions, 4, 4), torch.ones(2, dimensions, 4, 4)):
+        colors = color_features(embeddings, (8, 8))
+        assert [c.shape for c in colors] == [(8, 8, 3)] * 2
+    assert not np.any(colors[0] != colors[0][0, 0])
 
 
 def test_the_panel_redraws_for_another_pixel():

@@ -195,3 +195,21 @@ def test_no_network_is_one_sentence(monkeypatch):
     monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", refuse)
     with pytest.raises(ConnectionError, match=r"start = 'imagenet' needs a download that failed .*start = 'random'"):
         load_start(Backbone("resnet18"), "imagenet", "resnet18")
+
+
+def test_a_download_of_imagenet_weights_is_checked_and_used(monkeypatch):
+    """torchvision's file has a classifier too, which is passed over; its hash is in the name."""
+    served = torchvision.models.resnet18(weights=None)
+    asked = {}
+
+    def serve(url, **options):
+        asked.update(options, url=url)
+        return served.state_dict()
+
+    monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", serve)
+    backbone = Backbone("resnet18")
+    load_start(backbone, "imagenet", "resnet18")
+    torch.testing.assert_close(backbone.layer3[0].conv1.weight, served.layer3[0].conv1.weight, rtol=0, atol=0)
+    assert asked["check_hash"]
+    assert asked["weights_only"]
+    assert "resnet18-" in asked["url"]

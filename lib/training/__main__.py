@@ -1,9 +1,10 @@
 """The training of notebook 04 without the notebook, as one rank of many: for several machines.
 
-    torchrun --nproc-per-node 8 -m lib.training street -p items=8
-    python -m lib.run params/street --only 04 -p 04.items=8
+    torchrun --nproc-per-node 8 -m lib.training street -p run=street8 -p upstream=street -p items=8
+    python -m lib.run params/street --only 04 --out outputs/street8 -p 04.upstream=street -p 04.items=8
 
-The first command trains on one machine with eight GPUs, the second finds the finished training and writes the stage.
+The first command trains on one machine with eight GPUs, on what 01 to 03 of street made, the second finds the finished
+training and writes the stage.
 Over several machines: torchrun --nnodes 2 --nproc-per-node 8 --rdzv-backend c10d --rdzv-endpoint HOST:29500, and items
 a multiple of 16.
 
@@ -14,6 +15,7 @@ one `outputs`, or a copy of 01 to 03; the first writes checkpoints.
 import argparse
 import os
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +24,12 @@ import yaml
 from torch import distributed
 
 from .. import ROOT, artifacts, params
+from ..data import open_dataset
 from ..methods.cpcdr import find_start, open_task
 from ..parallel import pick_device
 from . import read_settings, train
 from .health import CollapseWatch
+from .pictures import choose_views, take_picture
 from .processes import SILENCE, find_backend, pick_rank_device
 
 NAME = "04_training"
@@ -76,7 +80,7 @@ def main(words: list[str] | None = None) -> int:
     except KeyboardInterrupt as error:
         print(error, file=sys.stderr)
         stopped = 130
-    except (artifacts.ArtifactError, OSError, FloatingPointError, ValueError, ModuleNotFoundError) as error:
+    except (artifacts.ArtifactError, OSError, ArithmeticError, ValueError, ModuleNotFoundError, RuntimeError) as error:
         print(f"process {rank + 1} of {ranks}: {error}" if ranks > 1 else error, file=sys.stderr)
         return 1  # without a farewell to the others, who may be waiting for it: torchrun ends them
     if ranks > 1:
@@ -99,7 +103,8 @@ def _train(values: params.TrainingParams, rank: int, ranks: int, device: torch.d
     settings = read_settings(values) | {"device": device}
     if ranks > 1:
         task = task.for_rank(rank, ranks)
-    train(task, folder, key=key, watch=CollapseWatch(values.prototypes), **settings)
+    take = partial(take_picture, images=choose_views(open_dataset(augmentation.source("01_depth").params))[1])
+    train(task, folder, key=key, on_picture=take, watch=CollapseWatch(values.prototypes), **settings)
     if rank == 0:
         print(f"finished in {folder}; notebook 04 with these parameters finds it there and writes the stage")
 

@@ -40,12 +40,14 @@ class History:
     train_seconds: time spent in training, over all resumes.
     pictures: steps made -> arrays that `on_picture` returned.
     warnings: steps made -> what `watch` said then.
+    memory: bytes held at most, of which memory: of the process that trains (of several, the first). Not saved.
     """
 
     columns: dict[str, list[float]] = field(default_factory=dict)
     train_seconds: float = 0.0
     pictures: dict[int, dict[str, np.ndarray]] = field(default_factory=dict)
     warnings: dict[int, str] = field(default_factory=dict)
+    memory: dict[str, int] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.columns.get("loss", []))

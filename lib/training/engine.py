@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from ..networks import synchronize_batch_norms
-from ..parallel import pick_device
+from ..parallel import peak_memory, pick_device
 from ..parallel.ranks import count_ranks, max_ranks, own_rank, sum_gradients, sum_ranks
 from .batches import make_batches, place
 from .checkpoints import Checkpoints, History
@@ -176,6 +176,11 @@ def _compile(task: Task, batch: Any, settings: Settings) -> None:
     task.networks.zero_grad(set_to_none=True)
 
 
+def _measure_memory(device: torch.device) -> dict[str, int]:
+    gpu = {"the GPU's": torch.cuda.max_memory_reserved(device)} if device.type == "cuda" else {}
+    return {"memory": peak_memory(), **gpu}
+
+
 def _read(waiting: list[dict[str, Any]], history: History) -> None:
     """Move the numbers of the latest steps into the history; until here they stay on their device."""
     for row in waiting:
@@ -298,6 +303,7 @@ class _Training:
         if tell or (ready and time.perf_counter() - self.last_line > SILENCE):
             self._tell(done, with_speed=not tell)
         if self.on_step and self.first:
+            self.history.memory = _measure_memory(own.device)
             self.on_step(done, self.history)
         stop = stop or (ready and count_ranks() == 1 and bool(received))  # it may have come just now
         if (stop or save) and self.first:

@@ -57,7 +57,7 @@ class _Report:
     def __call__(self, done: int, history: History) -> None:
         columns = {name: values[self.sent :] for name, values in history.columns.items()}
         pictures = {step: arrays for step, arrays in history.pictures.items() if step not in self.pictures}
-        self.connection.send(("step", (done, self.sent, columns, pictures, history.warnings)))
+        self.connection.send(("step", (done, self.sent, columns, pictures, history.warnings, history.memory)))
         self.sent, self.pictures = len(history), set(history.pictures)
 
 
@@ -208,11 +208,11 @@ class _Followed:
         else:
             self.errors.append(content)
 
-    def _keep(self, done: int, first: int, columns: dict, pictures: dict, warnings: dict) -> None:
+    def _keep(self, done: int, first: int, columns: dict, pictures: dict, warnings: dict, memory: dict) -> None:
         for name, values in columns.items():
             self.history.columns.setdefault(name, [])[first:] = values
         self.history.pictures |= pictures
-        self.history.warnings = warnings
+        self.history.warnings, self.history.memory = warnings, memory
         if self.on_step:
             self.on_step(done, self.history)
 

@@ -15,7 +15,7 @@ def replay_training(images: np.ndarray, pictures: Mapping[int, dict[str, np.ndar
 
     Args:
         images: RGB uint8. (V, H, W, 3)
-        pictures: `History.pictures` of `take_picture`.
+        pictures: `History.pictures` of `training.pictures.take_picture`.
     """
     steps = sorted(pictures)
 
