@@ -9,6 +9,9 @@ import cv2
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from ..parallel import WorkerDied
+from .signals import hidden_from_children
+
 
 class _Batches(Dataset):
     def __init__(self, sample: Callable[[int], Any]) -> None:
@@ -39,11 +42,27 @@ def make_batches(sample: Callable[[int], Any], steps: range, workers: int, pin: 
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "This DataLoader will create")  # more workers than cores: the user's choice
         # its own generator: the loader would otherwise draw a number from torch's global one
-        loader = iter(DataLoader(_Batches(sample), None, sampler=steps, generator=torch.Generator(), **options))
+        with hidden_from_children():
+            loader = iter(DataLoader(_Batches(sample), None, sampler=steps, generator=torch.Generator(), **options))
     try:
         yield from loader
+    except Exception as error:
+        raise _translate(error) from error
     finally:
         loader._shutdown_workers()  # a notebook keeps the traceback of an error, and with it the loader
+
+
+def _translate(error: Exception) -> Exception:
+    """What a worker raised, in its own words: torch puts the whole of its traceback into them."""
+    text, name = str(error), type(error).__name__
+    if "exited unexpectedly" in text:
+        what = "a process that makes batches was killed or crashed: is there memory for so many?"
+        return WorkerDied(f"{what} Fewer workers need less; run again to go on from the last checkpoint")
+    lines = text.splitlines()
+    told = [i for i, line in enumerate(lines) if line.partition(": ")[0].rpartition(".")[2] == name]
+    if text.startswith("Caught ") and "DataLoader worker" in text and told:
+        return type(error)("\n".join(lines[told[-1] :]).partition(": ")[2].strip())
+    return error
 
 
 def move(batch: Any, device: torch.device) -> Any:

@@ -10,6 +10,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, nullcontext
+from copy import copy
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Protocol
@@ -21,7 +22,7 @@ from torch import Tensor, nn
 from ..networks import synchronize_batch_norms
 from ..parallel import peak_memory, pick_device
 from ..parallel.ranks import count_ranks, max_ranks, own_rank, sum_gradients, sum_ranks
-from .batches import make_batches, place
+from .batches import make_batches, move, place
 from .checkpoints import Checkpoints, History
 from .events import EventWriter
 from .processes import train_in_processes
@@ -34,7 +35,8 @@ READ_EVERY = 10  # steps between two looks at the numbers on a GPU: each look wa
 
 class Task(Protocol):
     """What can be trained: `networks`; `sample`, step -> batch of CPU tensors, a function of the step (and a seed)
-    alone, sent to other processes; `loss`, the scalar to minimise and numbers to log.
+    alone, sent to other processes; `loss`, the scalar to minimise and numbers to log. What a method must remember from
+    step to step (a memory bank, a teacher) are buffers or parts of `networks`: checkpoints have them all.
 
     For more than one process also `for_rank(rank, ranks)`, the task of one of them: its `sample` makes a share of the
     batch, and the losses of all add up to the loss.
@@ -57,7 +59,7 @@ class Settings:
     precision: of convolutions and products of matrices. float32, bfloat16, or auto: bfloat16 where the device has
         instructions for it (GPUs, some CPUs). Weights, their updates and what a task excepts stay float32.
     deterministic: on a GPU too, the same tensors from the same start; slower. On the CPU it is always so.
-    compiled: by torch.compile; where that fails, as it is (in several processes: an error).
+    compiled: by torch.compile; where that fails, as it is (of processes that torchrun started: an error).
     workers: processes that make batches ahead; 0 = none. With several processes, of each.
     processes: that train together (`Task.for_rank`), each with a share of every batch.
     checkpoint_every, picture_every: in steps; picture_every 0 = only before the first step and after the last.
@@ -155,25 +157,38 @@ def _differentiate(task: Task, batch: Any, step: int, settings: Settings) -> tup
     return sum_ranks(loss.detach().clone()), numbers
 
 
-def _compile(task: Task, batch: Any, settings: Settings) -> None:
+def _compile(task: Task, batch: Any, settings: Settings) -> bool:
     """Compile the parts of the networks, and take a step that changes nothing, to see whether that works here."""
     parts = list(task.networks.children()) or [task.networks]
-    if count_ranks() > 1:  # one that fails here would leave the others waiting for it
+    if count_ranks() > 1:  # one that fails here would leave the others waiting for it: `_try_to_compile` was before
         for part in parts:
             part.compile()
-        return
-    state = {name: value.clone() for name, value in task.networks.state_dict().items()}
+        return True
+    works, state = True, {name: value.clone() for name, value in task.networks.state_dict().items()}
     for part in parts:
         part.compile()
     try:
         _differentiate(task, batch, 0, settings)
     except Exception as error:  # whatever a missing compiler or an unknown operation makes it raise
+        works = False
         for part in parts:
             part._compiled_call_impl = None
         reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else ""
         print(f"torch.compile does not work here, so training goes on without ({type(error).__name__}: {reason})")
     task.networks.load_state_dict(state)
     task.networks.zero_grad(set_to_none=True)
+    return works
+
+
+def _try_to_compile(task: Task, settings: Settings) -> bool:
+    """Would it work in the processes of a training that are about to start? The task is left as it was."""
+    first, device = copy(task).for_rank(0, settings.processes), settings.device
+    task.networks.to(device).train()
+    works = _compile(first, move(first.sample(0), device), settings)
+    for part in list(task.networks.children()) or [task.networks]:
+        part._compiled_call_impl = None
+    task.networks.to("cpu")
+    return works
 
 
 def _measure_memory(device: torch.device) -> dict[str, int]:
@@ -227,6 +242,8 @@ def train(
     alone = count_ranks() == 1
     if chosen.processes > 1 and alone and not Checkpoints(folder, chosen.key).is_finished(chosen.steps):
         rest = {"on_picture": on_picture, "watch": watch, **settings}
+        if chosen.compiled and hasattr(task, "for_rank"):
+            rest["compiled"] = _try_to_compile(task, chosen)
         train_in_processes(task, folder, chosen.processes, chosen.device, rest, on_step)
     with _deterministic(chosen.deterministic or chosen.device.type == "cpu"):
         return _Training(task, folder, chosen, on_step, on_picture, watch).run()
@@ -236,7 +253,6 @@ class _Training:
     def __init__(self, task, folder, settings, on_step, on_picture, watch) -> None:
         self.task, self.folder, self.settings = task, folder, settings
         self.on_step, self.on_picture, self.watch = on_step, on_picture, watch
-        self.warned: set[str] = set()
         self.first = own_rank() == 0  # of several processes, the one that saves and reports
         self.networks = task.networks.to(settings.device).train()
         if count_ranks() > 1:
@@ -244,6 +260,7 @@ class _Training:
         self.update = make_optimizer(settings, self.networks)
         self.checkpoints = Checkpoints(folder, settings.key)
         self.history = self.checkpoints.load(self.networks, self.update, settings.steps)
+        self.warned = set(watch(self.history)) if watch else set()  # a resumed training does not repeat a warning
         self.events: EventWriter | None = None
         self.before, self.started = self.history.train_seconds, time.perf_counter()
         self.began_with, self.last_line = len(self.history), self.started
@@ -254,7 +271,7 @@ class _Training:
             self.history.save(self.folder)
         remaining = range(len(self.history), settings.steps)
         if not remaining:
-            if not self.history.pictures:  # trained by `python -m lib.training`
+            if not self.history.pictures:  # trained without a look
                 self._look(len(self.history))
             return self.history
         if settings.tensorboard and self.first:
@@ -303,7 +320,8 @@ class _Training:
         if tell or (ready and time.perf_counter() - self.last_line > SILENCE):
             self._tell(done, with_speed=not tell)
         if self.on_step and self.first:
-            self.history.memory = _measure_memory(own.device)
+            if done % READ_EVERY == 1:
+                self.history.memory = _measure_memory(own.device)
             self.on_step(done, self.history)
         stop = stop or (ready and count_ranks() == 1 and bool(received))  # it may have come just now
         if (stop or save) and self.first:

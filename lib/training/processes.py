@@ -8,7 +8,6 @@ training in its folder.
 import os
 import pickle
 import signal
-import sys
 import threading
 import time
 import traceback
@@ -25,7 +24,7 @@ from torch import distributed, multiprocessing
 
 from ..parallel import WorkerDied
 from .checkpoints import History
-from .signals import deferred_signals
+from .signals import deferred_signals, hidden_from_children
 
 SILENCE = timedelta(minutes=30)  # after which a rank gives up on the others
 PATIENCE = 20.0  # seconds that a rank gets to save and end before it is killed
@@ -82,7 +81,6 @@ def pick_rank_device(device: torch.device, local_rank: int) -> torch.device:
 
 
 def _run_rank(rank: int, ranks: int, folder: str, threads: int, connection: Connection) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that started us; it sends SIGTERM
     threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(threads)
     try:
@@ -96,12 +94,15 @@ def _run_rank(rank: int, ranks: int, folder: str, threads: int, connection: Conn
 
             train(task.for_rank(rank, ranks), target, on_step=_Report(connection) if rank == 0 else None, **options)
             distributed.destroy_process_group()
+        return
     except KeyboardInterrupt as error:
         connection.send(("stopped", str(error)))
+        code = 0
     except Exception as error:
         error.add_note(f"in process {rank + 1} of {ranks} of the training:\n{traceback.format_exc()}")
         connection.send(("error", _sendable(error)))
-        sys.exit(1)
+        code = 1
+    os._exit(code)  # a process group that was not taken down may crash the interpreter when that takes itself down
 
 
 def _end_with_parent() -> None:
@@ -140,13 +141,31 @@ def train_in_processes(
     with TemporaryDirectory() as meeting:
         (Path(meeting) / "task").write_bytes(pickle.dumps((task, folder, options)))
         ranks, ends = [], []
-        for rank in range(processes):
-            ours, theirs = context.Pipe(duplex=False)
-            ranks.append(context.Process(target=_run_rank, args=(rank, processes, meeting, threads, theirs)))
-            ranks[-1].start()
-            theirs.close()
-            ends.append(ours)
-        _Followed(ranks, ends, on_step).follow()
+        try:
+            for rank in range(processes):
+                ours, theirs = context.Pipe(duplex=False)
+                ranks.append(context.Process(target=_run_rank, args=(rank, processes, meeting, threads, theirs)))
+                ends.append(ours)
+                with hidden_from_children():  # it sends SIGTERM to them instead
+                    ranks[-1].start()
+                theirs.close()
+            _Followed(ranks, ends, on_step).follow()
+        finally:
+            _end(ranks)
+
+
+def _end(ranks: list[Any]) -> None:
+    """Ask all that are alive to end, and kill those that have not done so after `PATIENCE`."""
+    begun = [rank for rank in ranks if rank.pid]
+    for rank in begun:
+        if rank.is_alive():
+            rank.terminate()
+    last_moment = time.monotonic() + PATIENCE
+    for rank in begun:
+        rank.join(max(last_moment - time.monotonic(), 0))
+        if rank.is_alive():
+            rank.kill()
+            rank.join()
 
 
 class _Followed:
@@ -173,12 +192,7 @@ class _Followed:
                     if last_moment is None and (self.errors or self.killed):
                         last_moment = time.monotonic() + GRACE  # one that fails takes others with it: who was first?
         finally:
-            self._terminate()
-            for rank in self.ranks:
-                rank.join(PATIENCE)
-                if rank.is_alive():
-                    rank.kill()
-                    rank.join()
+            _end(self.ranks)
         self._raise()
 
     def _terminate(self) -> None:
@@ -195,7 +209,7 @@ class _Followed:
             code = self.ranks[rank].exitcode
             if code < 0:
                 self.killed[rank] = -code
-            elif code > 0 and not self.errors:  # it ended before it could say why
+            elif code > 0 and not self.errors and not self.asked:  # it ended before it could say why
                 what = f"process {rank + 1} of {len(self.ranks)} of the training ended with exit code {code}"
                 self.errors.append(WorkerDied(f"{what}: its last words are on the terminal"))
             return

@@ -29,3 +29,19 @@ def deferred_signals() -> Iterator[list[int]]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def hidden_from_children() -> Iterator[None]:
+    """Processes that are started meanwhile never get a Ctrl-C, not even before they can say that they want none.
+
+    A terminal, and Jupyter, send it to all processes of a group; what is to be done about it is the first one's affair.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # a new process inherits what is blocked
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -153,6 +153,21 @@ def test_what_one_raises_is_raised(tmp_path):
         run(Fatal("raise"), tmp_path, processes=2)
 
 
+def test_where_compilation_fails_several_train_without(tmp_path, capsys, monkeypatch):
+    def refuse(self, *_, **__):
+        def fail(*_):
+            raise RuntimeError("no compiler here")
+
+        self._compiled_call_impl = fail
+
+    monkeypatch.setattr(torch.nn.Module, "compile", refuse)
+    compiled, plain = Line(), Line()
+    history = run(compiled, tmp_path / "a", processes=2, compiled=True)
+    assert "torch.compile does not work here" in capsys.readouterr().out
+    assert history.columns == run(plain, tmp_path / "b", processes=2).columns
+    assert torch.equal(weights(compiled), weights(plain))
+
+
 def test_an_interrupt_saves_and_leaves_a_training_to_go_on_with(tmp_path):
     def interrupt(done, _):
         if done == 7:
