@@ -30,14 +30,16 @@ def read_sources(
 ) -> Sequence[Source]:
     """The frames ready to be pasted: in memory, or where they would take too much of it, `PackedSources`.
 
+    Both have inverse depth in 16 bits, so that what a training makes of it does not hang on the memory of a machine.
+
     Args:
         workers: processes that are sent the sources later, each of them a copy of what is in memory; and that pack.
         copies: in memory in all; 0 = one here, and one in each worker.
     """
     size = len(frames) * BYTES_PER_PIXEL * int(np.prod(dataset.size))
     if fits_memory(size * (copies or 1 + workers)) and not (dataset.is_prepared and size > READY_BYTES):
-        pairs = ((frame, *read_maps(frame, dataset, depth, regions)) for frame in frames)
-        return [prepare_source(dataset.image(frame), ids, inverse_depth) for frame, ids, inverse_depth in pairs]
+        parts = ((frame, _pack(frames, dataset, depth, regions, index)) for index, frame in enumerate(frames))
+        return [_unpack(dataset.image(frame), part) for frame, part in parts]
     return pack_sources(dataset, frames, depth, regions, workers)
 
 
@@ -53,9 +55,8 @@ class PackedSources(Sequence):
         return len(self.frames)
 
     def __getitem__(self, index: int) -> Source:
-        code, largest, ids = (self.shards.read(int(index), name) for name in ("inverse_depth", "largest", "regions"))
-        inverse_depth = code.astype(np.float32) * np.float32(float(largest) / CODES)
-        return prepare_source(self.dataset.image(self.frames[int(index)]), ids, inverse_depth)
+        parts = {name: self.shards.read(int(index), name) for name in ("inverse_depth", "largest", "regions")}
+        return _unpack(self.dataset.image(self.frames[int(index)]), parts)
 
 
 def pack_sources(
@@ -78,3 +79,8 @@ def _pack(
     largest = float(depth.about["inverse_depth_largest"] if predicted else max(inverse_depth.max(), 1e-6))
     code = np.clip(np.rint(inverse_depth * (CODES / largest)), inverse_depth > 0, CODES)  # 0 is kept for no value
     return {"inverse_depth": code.astype(np.uint16), "largest": np.array(largest), "regions": ids.astype(np.uint16)}
+
+
+def _unpack(image: np.ndarray, parts: dict[str, np.ndarray]) -> Source:
+    inverse_depth = parts["inverse_depth"].astype(np.float32) * np.float32(float(parts["largest"]) / CODES)
+    return prepare_source(image, parts["regions"], inverse_depth)
