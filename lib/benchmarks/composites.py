@@ -16,7 +16,6 @@ from .grouping import group_view, use_one_core
 from .steps import now
 
 WAYS = ("released loader", "paste by paste", "all at once", "positives")
-POINTS = {"pixel": 4000, "region": 7200}  # an image, as the release
 
 
 def make_sources(views: Sequence[Observation], params: RegionParams) -> list[Source]:
@@ -27,6 +26,7 @@ def make_sources(views: Sequence[Observation], params: RegionParams) -> list[Sou
 def time_composites(
     sources: Sequence[Source],
     recipe: AugmentationParams,
+    points: Mapping[str, int],
     repeats: int,
     slow: bool = True,
     device: torch.device | str = "cpu",
@@ -34,11 +34,12 @@ def time_composites(
     """Milliseconds of one core for one item of 2M images; medians, everything in turn.
 
     Args:
+        points: an image, of each branch: pixel and region.
         slow: the released loader's way as well.
         device: another one than the CPU adds a row.
     Returns:
         `released loader`, without its correspondences; `paste by paste` (OpenCV) and `all at once` (torch) with the
-        draws; `positives` of `POINTS`, which come to either; on another device `there, with positives`, on the wall,
+        draws; `positives`, which come to either; on another device `there, with positives`, on the wall,
         without the draws; `pastes`, how many the item has.
     """
     device = torch.device(device)
@@ -55,8 +56,8 @@ def time_composites(
             _, pastes = batched.make_views(batched.make_atlas(sources), layers)
             at_once = time.process_time()
             size = sources[0].regions.shape
-            points = {name: draw_points(2 * len(sources), size, count, rng) for name, count in POINTS.items()}
-            item, before = DrawnItem(layers, points), time.process_time()
+            drawn_points = {name: draw_points(2 * len(sources), size, count, rng) for name, count in points.items()}
+            item, before = DrawnItem(layers, drawn_points), time.process_time()
             regions = torch.from_numpy(np.stack([source.regions for source in sources]).astype(np.int32))
             for part in item.find_positives(regions, pastes).values():
                 join_positives([part], [len(pastes)])

@@ -21,7 +21,13 @@ from ..training.batches import move
 from ..training.engine import Settings, make_optimizer, pick_precision
 
 PARTS = ("network, forward", "loss and its gradient", "network, backward", "update of the weights")
-PASSES = 20  # over the N x K matrices of the loss, reading and writing
+PASSES = 14
+"""Over N x K numbers, reading or writing, that the loss needs if each of its steps were a single one.
+
+Scores are written, and read for the totals of the prototypes; read, and written as codes of the first iteration; those
+are read twice in each of the two others, and once for the means of groups; scores and codes are read for the error,
+which is written, and read twice for the gradients.
+"""
 TRAFFIC = 8  # numbers of 4 bytes that Adam reads and writes for each weight, its gradient included
 
 
@@ -67,8 +73,8 @@ def profile_step(
         machine: of `measure_machine`.
     Returns:
         Each of `PARTS`, and `step`; `operations` of the step, `bytes` of the loss and the update that memory must
-        move; `floor`, the milliseconds that both would take at the machine's best; `ratio` of the step to it;
-        `images_a_second`, without the making of batches.
+        move; `floor`, the milliseconds that both would take at the machine's best, and `loss_floor`, those of the loss
+        among them; `ratio` of the step to its floor; `images_a_second`, without the making of batches.
     """
     device = torch.device(device)
     settings = Settings(steps=1, learning_rate=1e-3, key={}, device=device, optimizer="adam", precision=precision)
@@ -108,12 +114,14 @@ def _measure_floor(task, batch, embed, machine, half, milliseconds) -> dict[str,
     samples = sum(len(value) for name, value in batch.items() if name.endswith("_view"))
     (count, dimensions), weights = task.networks["prototypes"].weight.shape, task.networks.parameters()
     network, loss = counter.get_total_flops(), 6 * samples * count * dimensions
-    moved = 4 * (PASSES * samples * count + TRAFFIC * sum(p.numel() for p in weights))
-    best = network / machine["bfloat16" if half else "float32"] + loss / machine["float32"] + moved / machine["bytes"]
+    passed, updated = 4 * PASSES * samples * count, 4 * TRAFFIC * sum(p.numel() for p in weights)
+    least = loss / machine["float32"] + passed / machine["bytes"]
+    best = network / machine["bfloat16" if half else "float32"] + least + updated / machine["bytes"]
     return {
         "operations": float(network + loss),
-        "bytes": float(moved),
+        "bytes": float(passed + updated),
         "floor": 1000 * best,
+        "loss_floor": 1000 * least,
         "ratio": milliseconds / (1000 * best),
         "images_a_second": 1000 * len(batch["images"]) / milliseconds,
     }
@@ -169,10 +177,10 @@ def compare_losses(
 def describe_step(found: Mapping[str, Mapping[str, float]]) -> str:
     """The table of `profile_step` in Markdown, a row a precision."""
     lines = [
-        f"| milliseconds | {' | '.join(PARTS)} | step | floor | ratio | images/s |",
-        "|---" * (len(PARTS) + 5) + "|",
+        f"| milliseconds | {' | '.join(PARTS)} | step | floor | of it, of the loss | ratio | images/s |",
+        "|---" * (len(PARTS) + 6) + "|",
     ]
     for name, row in found.items():
-        cells = " | ".join(f"{row[part]:.0f}" for part in (*PARTS, "step", "floor"))
+        cells = " | ".join(f"{row[part]:.0f}" for part in (*PARTS, "step", "floor", "loss_floor"))
         lines.append(f"| {name} | {cells} | {row['ratio']:.1f} | {row['images_a_second']:.0f} |")
     return "\n".join(lines)

@@ -125,13 +125,13 @@ def sources():
 
 def test_composites_are_timed_every_way(sources):
     recipe = AugmentationParams(images=2)
-    found = benchmarks.time_composites(sources, recipe, repeats=1)
+    found = benchmarks.time_composites(sources, recipe, {"pixel": 40, "region": 60}, repeats=1)
     assert set(found) == {"released loader", "paste by paste", "all at once", "positives", "pastes"}
     assert min(found.values()) > 0
     table = benchmarks.describe_composites(found, images=4)
     assert "| released loader | " in table
     assert table.count("\n") == 5
-    quick = benchmarks.time_composites(sources, recipe, repeats=1, slow=False)
+    quick = benchmarks.time_composites(sources, recipe, {"pixel": 40, "region": 60}, repeats=1, slow=False)
     assert "released loader" not in quick
     assert benchmarks.describe_composites(quick, images=4).count("\n") == 4
 
