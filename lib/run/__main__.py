@@ -2,6 +2,7 @@
 
     python -m lib.run params/street                      the chain, what is up to date is skipped
     python -m lib.run params/street --from 04 -p 04_training.steps=500 --out outputs/longer
+    python -m lib.run params/street --seeds 0 1 2        04 and 05 once more for each seed, then what they say together
 
 Exit codes: 0 done, 1 a notebook failed, 2 a parameter is wrong, 3 another run holds the folder, 130 interrupted.
 """
@@ -11,9 +12,10 @@ import logging
 import sys
 import warnings
 from pathlib import Path
+from typing import Any
 
 from .. import ROOT, artifacts, params
-from . import chain, notebooks, reference
+from . import chain, compare, notebooks, reference
 
 PAPERMILL = ("Input Notebook", "Output Notebook", "Working directory", "Executing", "Ending", "Cell ")
 NO_NEWS = ("<Picture", "VBox(", "HBox(", *PAPERMILL)
@@ -29,11 +31,14 @@ def read_arguments(words: list[str]) -> argparse.Namespace:
     parser.add_argument("--data-root", default="", metavar="DIR", help="folder of the downloads")
     parser.add_argument("--out", default="", metavar="outputs/NAME", help="folder of the results (outputs/RUN)")
     parser.add_argument("--force", action="store_true", help="execute even what is up to date")
+    parser.add_argument("--seeds", nargs="+", type=int, default=[], metavar="N", help="04 and 05 for each of these")
     parser.add_argument("--record", action="store_true", help="keep the numbers as outputs/reference/RUN.json")
     parser.add_argument("--refresh", action="store_true", help="execute the notebooks themselves at their defaults")
     arguments = parser.parse_args(words)
     if bool(arguments.params) == arguments.refresh:
         parser.error("give a folder of parameters, e.g. params/street, or --refresh")
+    if arguments.seeds and (arguments.only or arguments.last not in ("5", "05", "05_evaluation")):
+        parser.error("--seeds goes on to 05: leave out --only and --to")
     return arguments
 
 
@@ -81,6 +86,8 @@ def main(words: list[str]) -> int:
         with chain.only_run(output):
             start_log(output)
             code = chain.run_chain(values, first, last, arguments.force)
+            if code == 0 and arguments.seeds:
+                runs, code = _repeat(values, arguments.seeds, arguments.force)
     except BlockingIOError as error:
         print(error, file=sys.stderr)
         return chain.BUSY
@@ -88,12 +95,29 @@ def main(words: list[str]) -> int:
         print(f"interrupted; the same command goes on where it stopped ({output})", file=sys.stderr)
         return 130
     print(f"\n{chain.score_table(run)}\n")
+    if code == 0 and arguments.seeds:
+        code = compare.main(runs)
     if code == 0 and arguments.record:
         print(reference.record(run))
     for line in reference.compare(run):
         print(line)
     print(f"executed notebooks: {output}/*.ipynb   log: {output}/run.log")
     return code
+
+
+def _repeat(values: dict[str, Any], seeds: list[int], force: bool) -> tuple[list[str], int]:
+    """04 and 05 of a finished run for each seed, the run's own is up to date; their runs, and the exit code."""
+    runs = []
+    for seed in dict.fromkeys(seeds):
+        varied = chain.vary_seed(values, seed)
+        runs.append(varied["04_training"].run)
+        if runs[-1] == values["04_training"].run:
+            continue
+        with chain.only_run(artifacts.run_folder(runs[-1])):
+            logging.getLogger("lib.run").info("seed %d, in outputs/%s", seed, runs[-1])
+            if code := chain.run_chain(varied, "04_training", "05_evaluation", force):
+                return runs, code
+    return runs, 0
 
 
 if __name__ == "__main__":

@@ -88,6 +88,21 @@ def _locate(values: Any) -> Any:
     return replace(values, **{name: str(path.absolute()) for name, path in params.list_paths(values).items()})
 
 
+def vary_seed(values: dict[str, Any], seed: int) -> dict[str, Any]:
+    """04 and 05 of a run with another seed of the training: the run itself where it has that seed, else RUN-seedN.
+
+    Another seed's 04 stands on 01 to 03 of the run, so that only the training differs.
+    """
+    training, evaluation = values["04_training"], values["05_evaluation"]
+    if training.seed == seed:
+        return {"04_training": training, "05_evaluation": evaluation}
+    run = f"{training.run}-seed{seed}"
+    return {
+        "04_training": replace(training, run=run, upstream=training.upstream or training.run, seed=seed),
+        "05_evaluation": replace(evaluation, run=run, upstream=""),
+    }
+
+
 def is_current(name: str, values: Any) -> bool:
     """Is the stage finished, whole, and made by this code from these parameters and today's inputs?"""
     try:

@@ -1,22 +1,28 @@
 """Finished runs side by side, each setting over its seeds.
 
+    python -m lib.run params/street --seeds 0 1 2                       # outputs/street, street-seed1, street-seed2
     python -m lib.run.compare street street-seed1 street-plain street-plain-seed1 --record paste
 
-Runs whose parameters of 04 and 05 are the same but for the seed are one setting. Every number is the mean over its
-seeds, with the smallest and largest; a difference is taken seed by seed, over the seeds that both settings have.
+Runs whose parameters of 04 and 05 are the same but for the seed are one setting. Every score is the mean over its seeds
+with a 95 % interval, for other seeds and other clips (`evaluation.intervals`). Two settings are compared over the seeds
+that both have, clip by clip: the difference, whether it is shown, and the smallest that such a comparison would have
+shown four times in five. All of it comes from the confusions that 05 keeps: nothing is predicted again.
 """
 
 import argparse
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 
 from .. import artifacts, params
+from ..evaluation import Estimate, accuracy, compare_paired, estimate, miou
 from .reference import REFERENCE, keep_picture
 
-SHOWN = ("miou", "miou_by_members", "miou_greedy", "accuracy", "effective_rank")
+SCORES = {"miou": miou, "miou_by_members": miou, "miou_greedy": miou, "accuracy": accuracy}
+SHOWN = (*SCORES, "effective_rank")
 APART = ("run", "seed", "upstream")  # parameters that make no other setting
 
 
@@ -35,14 +41,17 @@ def read_runs(names: Sequence[str]) -> list[dict[str, Any]]:
         setting = {f"{n}.{k}": v for n, values in both.items() for k, v in values.items() if k not in APART}
         numbers = training.metrics | evaluation.metrics
         missing = [k for k in SHOWN if numbers.get(k) is None]
-        if missing:
-            raise ValueError(f"run {name!r} has no {', '.join(missing)}: execute its 05 anew")
+        if missing or "confusions.npz" not in evaluation.manifest["files"]:
+            raise ValueError(f"run {name!r} has no {', '.join(missing) or 'confusions.npz'}: execute its 05 anew")
+        with np.load(evaluation.path("confusions.npz")) as file:
+            confusions = {key: file[key] for key in file.files}
         rows.append(
             {
                 "run": name,
                 "seed": training.params.seed,
                 "setting": setting,
                 "metrics": {k: numbers[k] for k in SHOWN},
+                "confusions": confusions,
                 "seconds": training.manifest["seconds"],
                 "regions": training.source("02_regions").digest,
                 "protocol": evaluation.metrics["protocol"],
@@ -56,53 +65,82 @@ def collect(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """The runs of `read_runs` by setting; settings are named by the parameters in which they differ.
 
     Raises:
-        ValueError: the runs rest on different regions, or a seed occurs twice in a setting.
+        ValueError: the runs rest on different regions, or were scored on different clips, or a seed occurs twice.
     """
     if len({row["regions"] for row in rows}) > 1:
         raise ValueError("these runs were trained on different regions: compare runs that share 01 to 03")
+    if len({tuple(row["confusions"]["blocks"]) for row in rows}) > 1:
+        raise ValueError("these runs were scored on different clips: give their 05 the same split")
     varied = sorted({k for row in rows for k in row["setting"] if row["setting"][k] != rows[0]["setting"][k]})
-    groups: dict[str, dict[str, Any]] = {}
+    groups: dict[str, list[Mapping[str, Any]]] = {}
     for row in rows:
         name = ", ".join(f"{k} = {row['setting'][k]}" for k in varied) or "one setting"
-        runs = groups.setdefault(name, {"runs": []})["runs"]
+        runs = groups.setdefault(name, [])
         if row["seed"] in [run["seed"] for run in runs]:
             raise ValueError(f"seed {row['seed']} occurs twice with {name}")
-        runs.append({k: row[k] for k in ("run", "seed", "metrics", "seconds")})
-    for group in groups.values():
-        values = {k: [run["metrics"][k] for run in group["runs"]] for k in SHOWN}
-        group["mean"] = {k: float(np.mean(v)) for k, v in values.items()}
-        group["range"] = {k: [min(v), max(v)] for k, v in values.items()}
+        runs.append(row)
     return {
-        "settings": groups,
-        "first_minus_second": _differences(*groups.values()) if len(groups) == 2 else None,
+        "settings": {name: _summarise(runs) for name, runs in groups.items()},
+        "first_minus_second": _subtract(*groups.values()) if len(groups) == 2 else None,
         "protocol": rows[0]["protocol"],
         "made_by": rows[0]["made_by"],
     }
 
 
-def _differences(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Seed by seed; None where no seed is in both."""
-    pairs = [(a, b) for a in first["runs"] for b in second["runs"] if a["seed"] == b["seed"]]
+def _summarise(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    values = {k: [run["metrics"][k] for run in runs] for k in SHOWN}
+    return {
+        "runs": [{k: run[k] for k in ("run", "seed", "metrics", "seconds")} for run in runs],
+        "mean": {k: float(np.mean(v)) for k, v in values.items()},
+        "range": {k: [min(v), max(v)] for k, v in values.items()},
+        "estimate": {k: _as_json(estimate(_stack(runs, k), score)) for k, score in SCORES.items()},
+    }
+
+
+def _stack(runs: Sequence[Mapping[str, Any]], key: str) -> np.ndarray:
+    """Confusions of each run and block, of what a score is made from. (S, B, C, C + 1)"""
+    return np.stack([run["confusions"]["miou" if key == "accuracy" else key] for run in runs])
+
+
+def _as_json(found: Estimate) -> dict[str, Any]:
+    numbers = {k: None if np.isnan(v) else v for k, v in asdict(found).items()}
+    return numbers | {"smallest": None if np.isnan(found.smallest) else float(found.smallest)}
+
+
+def _subtract(first: Sequence[Mapping[str, Any]], second: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
+    """Seed by seed and clip by clip; None where no seed is in both."""
+    pairs = [(a, b) for a in first for b in second if a["seed"] == b["seed"]]
     if not pairs:
         return None
-    differences = {k: [a["metrics"][k] - b["metrics"][k] for a, b in pairs] for k in SHOWN}
-    return {"seeds": [a["seed"] for a, _ in pairs], **differences}
+    found: dict[str, Any] = {"seeds": [a["seed"] for a, _ in pairs]}
+    found |= {k: [a["metrics"][k] - b["metrics"][k] for a, b in pairs] for k in SHOWN}
+    sides = [list(side) for side in zip(*pairs)]
+    compared = {k: compare_paired(*(_stack(side, k) for side in sides), score) for k, score in SCORES.items()}
+    return found | {"estimate": {k: _as_json(v) | {"verdict": v.verdict} for k, v in compared.items()}}
 
 
 def describe(found: Mapping[str, Any]) -> str:
     """The comparison of `collect` as a table."""
     lines = []
     for name, group in found["settings"].items():
-        lines.append(f"{name}: seeds {', '.join(str(run['seed']) for run in group['runs'])}")
+        clips = group["estimate"]["miou"]["blocks"]
+        lines.append(f"{name}: seeds {', '.join(str(run['seed']) for run in group['runs'])}; {clips} clips or parts")
         for key in SHOWN:
             low, high = group["range"][key]
-            lines.append(f"    {key:16} {group['mean'][key]:.3f}   ({low:.3f} to {high:.3f})")
-    if found["first_minus_second"]:
-        lines.append("first minus second, seed by seed")
-        for key in SHOWN:
-            values = found["first_minus_second"][key]
-            lines.append(f"    {key:16} {np.mean(values):+.3f}   ({', '.join(f'{v:+.3f}' for v in values)})")
-    return "\n".join(lines)
+            lines.append(f"    {key:16} {group['mean'][key]:.3f}{_interval(group['estimate'].get(key)):24}")
+            lines[-1] += f"seeds {low:.3f} to {high:.3f}" if len(group["runs"]) > 1 else ""
+    if difference := found["first_minus_second"]:
+        lines.append(f"first minus second, seeds {', '.join(str(seed) for seed in difference['seeds'])}")
+        for key, one in difference["estimate"].items():
+            text = f"    {key:16} {one['value']:+.3f}{_interval(one, '+'):24}{one['verdict']}"
+            lines.append(text + (f" (from {one['smallest']:.3f} on it would be)" if one["smallest"] else ""))
+    if any(len(group["runs"]) == 1 for group in found["settings"].values()):
+        lines.append("a single seed: its interval is about clips, and says nothing about other seeds")
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def _interval(one: Mapping[str, Any] | None, sign: str = "") -> str:
+    return f"   [{one['low']:{sign}.3f}, {one['high']:{sign}.3f}]" if one and one["low"] is not None else ""
 
 
 def main(words: Sequence[str]) -> int:

@@ -7,7 +7,16 @@ from lib import artifacts, params
 from lib.run import compare, reference
 
 
-def make_run(folder, regions, seed, miou, **values):
+def make_confusions(seed, hit, blocks):
+    """Two classes, of which a share of `hit` is right, a little more or less from block to block."""
+    rng = np.random.default_rng(seed)
+    right = np.rint(1000 * np.clip(hit + rng.uniform(-0.05, 0.05, blocks), 0, 1)).astype(np.int64)
+    table = np.zeros((blocks, 2, 3), np.int64)
+    table[:, [0, 1], [0, 1]], table[:, [0, 1], [1, 0]] = right[:, None], 1000 - right[:, None]
+    return dict.fromkeys(("miou", "miou_greedy", "miou_by_members"), table)
+
+
+def make_run(folder, regions, seed, miou, blocks=("a", "b", "c", "d"), **values):
     run = str(folder / f"{seed}-{miou}")
     training = artifacts.begin("04_training", params.TrainingParams(run=run, seed=seed, **values), [regions])
     training.finish({"effective_rank": 5.0})
@@ -15,6 +24,7 @@ def make_run(folder, regions, seed, miou, **values):
     evaluation = artifacts.begin(
         "05_evaluation", params.EvaluationParams(run=run), [regions.source("01_depth"), *inputs]
     )
+    evaluation.save_arrays("confusions.npz", blocks=np.array(blocks), **make_confusions(seed, miou, len(blocks)))
     evaluation.save_image("features.png", np.zeros((2, 2, 3), np.uint8))
     evaluation.finish({"miou": miou, "miou_by_members": 0.1, "miou_greedy": 0.4, "accuracy": 0.5})
     return run
@@ -42,6 +52,26 @@ def test_settings_over_seeds_and_differences_seed_by_seed(tmp_path, capsys, monk
     assert found["settings"]["04.paste = False"]["range"]["miou"] == [0.2, 0.25]
     assert found["first_minus_second"]["seeds"] == [0, 1]
     assert found["first_minus_second"]["miou"] == pytest.approx([0.1, 0.25])
+    one = found["settings"]["04.paste = True"]["estimate"]["accuracy"]
+    assert one["value"] == pytest.approx(17 / 30, abs=0.03)
+    assert one["low"] < one["value"] < one["high"]
+    assert (one["seeds"], one["blocks"]) == (3, 4)
+    difference = found["first_minus_second"]["estimate"]["accuracy"]
+    assert difference["value"] == pytest.approx(0.175, abs=0.03)
+    assert (difference["seeds"], difference["verdict"]) == (2, "not shown")  # two seeds that differ by 0.15
+    assert difference["smallest"] > 0.2
+
+
+def test_an_interval_of_one_seed_says_what_it_is_about(tmp_path, capsys):
+    regions = make_regions(tmp_path / "base")
+    runs = [make_run(tmp_path, regions, 0, 0.8), make_run(tmp_path, regions, 0, 0.4, paste=False)]
+    assert compare.main(runs) == 0
+    told = capsys.readouterr().out
+    assert "shown (from 0." in told
+    assert "a single seed: its interval is about clips, and says nothing about other seeds" in told
+    single = make_run(tmp_path, regions, 3, 0.7, blocks=("a",))
+    assert compare.main([single]) == 0
+    assert "1 clips or parts" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("dataset", ["street", "camvid"])
@@ -58,6 +88,9 @@ def test_what_cannot_be_compared_is_one_sentence(tmp_path, capsys):
     runs = [make_run(tmp_path, first, 0, 0.3), make_run(tmp_path, other, 1, 0.4), make_run(tmp_path, first, 0, 0.5)]
     assert compare.main(runs[:2]) == 1
     assert "different regions" in capsys.readouterr().err
+    apart = make_run(tmp_path, first, 1, 0.6, blocks=("a", "b"))
+    assert compare.main([runs[0], apart]) == 1
+    assert "scored on different clips" in capsys.readouterr().err
     assert compare.main([runs[0], runs[2]]) == 1
     assert "seed 0 occurs twice" in capsys.readouterr().err
     old = artifacts.begin(

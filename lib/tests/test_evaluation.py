@@ -13,7 +13,7 @@ from lib.data.labels import CAMVID_11, IGNORE
 from lib.evaluation import (
     MATCHINGS,
     UNNAMED,
-    bootstrap_interval,
+    count_blocks,
     count_pairs,
     find_run_without_paste,
     match_by_count,
@@ -137,16 +137,17 @@ def test_normalized_score():
     assert normalize_score(0.5, 0.3, 0.2) is None
 
 
-def test_intervals_hold_the_score_and_shrink_with_more_clips():
-    rng = np.random.default_rng(2)
-    clips = rng.integers(0, 30, (6, 3, 4)) + 60 * np.eye(3, 4, dtype=int) * rng.integers(0, 3, (6, 1, 1))
-    low, high = bootstrap_interval(clips, seed=0)
-    assert low <= score(clips.sum(axis=0)).miou <= high
-    assert (low, high) == bootstrap_interval(clips, seed=0)
-    wide = bootstrap_interval(np.tile(clips, (8, 1, 1)), seed=0)
-    assert wide[1] - wide[0] < 0.6 * (high - low)
-    same = bootstrap_interval(np.stack([clips[0]] * 4), seed=0)
-    assert same[0] == pytest.approx(same[1])
+def test_counts_of_blocks_are_those_of_their_frames():
+    truth, predicted = random_maps(3)
+    truth, predicted = np.concatenate([truth] * 2), np.concatenate([predicted, predicted[::-1]])
+    blocks = np.array(["b", "a", "b", "c"])
+    found = count_blocks(truth, predicted, blocks, 4, 4)
+    assert found.shape == (3, 4, 4)
+    np.testing.assert_array_equal(found[1], slow_pairs(truth[[0, 2]], predicted[[0, 2]], 4, 4))
+    clusters, names = np.array([2, 0, 0, 1]), np.array([3, UNNAMED, 1])
+    together = name_clusters(merge_columns(found, clusters), names)
+    for block, table in zip(found, together):
+        np.testing.assert_array_equal(name_clusters(merge_columns(block, clusters), names), table)
 
 
 def test_wrong_shapes_and_values_are_refused():

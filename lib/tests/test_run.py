@@ -27,6 +27,26 @@ def test_overrides():
             chain.parse_overrides([wrong])
 
 
+def test_seeds_share_the_regions_of_the_run(tmp_path, monkeypatch):
+    values = chain.read_run(ROOT / "params" / "street", {}, "mine", "")
+    own, other = chain.vary_seed(values, 0), chain.vary_seed(values, 7)
+    assert own["04_training"] == values["04_training"]
+    assert own["05_evaluation"] == values["05_evaluation"]
+    training, evaluation = other["04_training"], other["05_evaluation"]
+    assert (training.run, training.upstream, training.seed) == ("mine-seed7", "mine", 7)
+    assert (evaluation.run, evaluation.upstream, evaluation.split) == ("mine-seed7", "", "test")
+    ran, compared = [], []
+    monkeypatch.setattr(artifacts.stages, "OUTPUTS", tmp_path)
+    monkeypatch.setattr(chain, "execute", lambda name, values: ran.append((values.run, name[:2])))
+    monkeypatch.setattr(command.compare, "main", lambda runs: compared.extend(runs) or 0)
+    out = ["--out", str(tmp_path / "outputs" / "mine")]
+    assert command.main(["params/street", *out, "--seeds", "0", "7"]) == 0
+    assert ran == [("mine", n) for n in ("01", "02", "03", "04", "05")] + [("mine-seed7", "04"), ("mine-seed7", "05")]
+    assert compared == ["mine", "mine-seed7"]
+    with pytest.raises(SystemExit):
+        command.main(["params/street", *out, "--seeds", "0", "--to", "03"])
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

@@ -1,38 +1,18 @@
-"""Scores of a segmentation whose clusters have no names: confusion, matching, IoU, intervals.
+"""Scores of a segmentation whose clusters have no names: confusion, matching, IoU.
 
 Classes are indices 0..C-1 in the order of a `ClassSet`, 255 = ignore; ignored pixels count neither for nor against.
 All scores come from one confusion matrix over the whole set, never from a mean over images. Sources:
 facts/evaluation.md sec. 3 and 10 (CPCDR matches by IoU, PiCIE and STEGO by count, ViCE over-clusters).
 """
 
-from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from .artifacts import Artifact, ArtifactError, load, read_json, run_folder
-from .data import Dataset, Frame
-from .data.labels import IGNORE
-from .parallel import numpy_generator
-from .params import ParameterError, decisive
+from ..data.labels import IGNORE
 
 UNNAMED = -1  # the class of a cluster that no class was matched to
-
-
-def read_labelled(dataset: Dataset, split: str) -> tuple[list[Frame], np.ndarray, np.ndarray]:
-    """The labelled frames of a split, their images (N, H, W, 3) uint8 and class indices (N, H, W) uint8, 255 = ignore.
-
-    Raises:
-        ValueError: the data set has no labels there.
-    """
-    frames = dataset.frames(split, labelled=True)
-    if not frames or dataset.classes is None:
-        remedy = "score a data set with labels, or join one by `scored_dataset`; notebook 11 needs none"
-        raise ValueError(f"{dataset.name} has no labelled frames in split {split!r}: {remedy}")
-    labels = np.stack([dataset.labels(frame) for frame in frames])
-    dataset.classes.check(labels, f"{dataset.name}, split {split}")
-    return frames, np.stack([dataset.image(frame) for frame in frames]), dataset.classes.to_index(labels)
 
 
 @dataclass(frozen=True)
@@ -71,10 +51,28 @@ def count_pairs(truth: np.ndarray, predicted: np.ndarray, classes: int, clusters
     return np.bincount(rows * clusters + columns, minlength=classes * clusters).reshape(classes, clusters)
 
 
+def count_blocks(
+    truth: np.ndarray, predicted: np.ndarray, blocks: np.ndarray, classes: int, clusters: int
+) -> np.ndarray:
+    """`count_pairs` of all frames of a block together: all that any score, and its interval, needs of the pixels.
+
+    Args:
+        truth, predicted: (N, H, W)
+        blocks: what frame belongs to which clip, or part of a drive. (N,)
+    Returns:
+        One table a block, in the order of `np.unique(blocks)`. (B, C, K) int64
+    """
+    names, row = np.unique(blocks, return_inverse=True)
+    found = np.zeros((len(names), classes, clusters), np.int64)
+    for index, block in enumerate(row):
+        found[block] += count_pairs(truth[index], predicted[index], classes, clusters)
+    return found
+
+
 def merge_columns(pairs: np.ndarray, clusters: np.ndarray) -> np.ndarray:
-    """Counts of classes and prototypes (C, K), with the cluster of each prototype (K,), -> of classes and clusters."""
-    merged = np.zeros((len(pairs), clusters.max() + 1), pairs.dtype)
-    np.add.at(merged.T, clusters, pairs.T)
+    """Counts of classes and prototypes (..., C, K), cluster of each prototype (K,) -> of classes and clusters."""
+    merged = np.zeros((*pairs.shape[:-1], clusters.max() + 1), pairs.dtype)
+    np.add.at(np.moveaxis(merged, -1, 0), clusters, np.moveaxis(pairs, -1, 0))
     return merged
 
 
@@ -113,13 +111,13 @@ def name_clusters(pairs: np.ndarray, names: np.ndarray) -> np.ndarray:
     """Confusion of classes, after the clusters got names: truth down, prediction across, last column = unnamed.
 
     Args:
-        pairs: (C, K)
+        pairs: (..., C, K)
         names: class of each cluster, UNNAMED = none. (K,)
     Returns:
-        (C, C + 1) int64
+        (..., C, C + 1) int64
     """
-    confusion = np.zeros((len(pairs), len(pairs) + 1), np.int64)
-    np.add.at(confusion.T, names, pairs.T)  # UNNAMED = -1 is the last column
+    confusion = np.zeros((*pairs.shape[:-1], pairs.shape[-2] + 1), np.int64)
+    np.add.at(np.moveaxis(confusion, -1, 0), names, np.moveaxis(pairs, -1, 0))  # UNNAMED = -1 is the last column
     return confusion
 
 
@@ -146,37 +144,3 @@ def normalize_score(value: float, floor: float, ceiling: float | None) -> float 
     if ceiling is None or ceiling <= floor:
         return None
     return (value - floor) / (ceiling - floor)
-
-
-def find_run_without_paste(training: Artifact) -> Artifact | None:
-    """A finished, up-to-date 04, beside this one, from the same inputs and parameters but `paste`, if somebody made it.
-
-    Args:
-        training: a 04 that pastes.
-    """
-
-    def recipe(made: Artifact) -> tuple:
-        values = decisive(made.params)
-        return made.manifest["inputs"], {k: v for k, v in values.items() if k not in ("run", "upstream", "paste")}
-
-    for path in sorted(run_folder(training.run).parent.glob("*/04_training/manifest.json")):
-        if not read_json(path)["params"].get("paste", True):
-            with suppress(ArtifactError, ParameterError):  # damaged, or made by an older set of parameters
-                made = load(read_json(path)["params"]["run"], "04_training")
-                if recipe(made) == recipe(training):
-                    return made
-    return None
-
-
-def bootstrap_interval(confusions: np.ndarray, seed: int, samples: int = 1000) -> tuple[float, float]:
-    """95 % interval of the mIoU when other clips might have been scored: clips are drawn anew, with replacement.
-
-    Frames of a clip show the same street, so that they are drawn together.
-
-    Args:
-        confusions: one a clip. (N, C, >= C)
-    """
-    drawn = numpy_generator(seed, len(confusions)).integers(0, len(confusions), (samples, len(confusions)))
-    scores = [score(confusions[clips].sum(axis=0)).miou for clips in drawn]
-    low, high = np.quantile(scores, (0.025, 0.975))
-    return float(low), float(high)

@@ -1,0 +1,47 @@
+"""Scores of a segmentation that was learned without labels, and how far they can be trusted.
+
+`matching` from counts of classes and clusters to named classes and scores; `intervals` what other seeds and other clips
+would have given; `frames` what is scored.
+"""
+
+from .frames import find_run_without_paste, read_labelled
+from .intervals import Estimate, accuracy, compare_paired, estimate, miou, pseudo_values
+from .matching import (
+    MATCHINGS,
+    UNNAMED,
+    Scores,
+    count_blocks,
+    count_pairs,
+    match_by_count,
+    match_by_iou,
+    match_greedily,
+    measure_overlap,
+    merge_columns,
+    name_clusters,
+    normalize_score,
+    score,
+)
+
+__all__ = [
+    "MATCHINGS",
+    "UNNAMED",
+    "Estimate",
+    "Scores",
+    "accuracy",
+    "compare_paired",
+    "count_blocks",
+    "count_pairs",
+    "estimate",
+    "find_run_without_paste",
+    "match_by_count",
+    "match_by_iou",
+    "match_greedily",
+    "measure_overlap",
+    "merge_columns",
+    "miou",
+    "name_clusters",
+    "normalize_score",
+    "pseudo_values",
+    "read_labelled",
+    "score",
+]

@@ -1,0 +1,130 @@
+"""How far a score can be trusted: other seeds, other clips.
+
+A score comes from one network and some clips; both were drawn. `estimate` gives the mean over seeds with an interval
+for both, `compare_paired` the difference of two settings over the same seeds and clips, where most of what varies falls
+out, with the smallest difference that such a comparison would have shown.
+
+Statistics: jackknife pseudo-values of a score that comes from summed confusions, one a seed and clip, in a two-way
+analysis of variance without replication: what varies between seeds and what varies between clips are told apart.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+LEVEL = 0.95  # of every interval
+POWER = 0.8  # with which the smallest effect would be shown
+
+
+Statistic = Callable[[np.ndarray], np.ndarray]
+"""Of summed confusions, many at once: (..., C, >= C) -> (...)"""
+
+
+def miou(confusions: np.ndarray) -> np.ndarray:
+    """As `matching.score`, of many at once."""
+    classes = confusions.shape[-2]
+    hit, truth = np.diagonal(confusions[..., :classes], axis1=-2, axis2=-1), confusions.sum(axis=-1)
+    union = truth + confusions[..., :classes].sum(axis=-2) - hit
+    counted = truth > 0
+    return (hit / np.maximum(union, 1e-9) * counted).sum(axis=-1) / counted.sum(axis=-1)
+
+
+def accuracy(confusions: np.ndarray) -> np.ndarray:
+    """As `matching.score`, of many at once."""
+    return np.trace(confusions, axis1=-2, axis2=-1) / confusions.sum(axis=(-2, -1))
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A number with its 95 % interval, `low` to `high`.
+
+    The interval is NaN where a single block, a clip or part of a drive, was scored.
+    error: its standard error. freedom: degrees of freedom of the t distribution behind the interval.
+    seeds, blocks: how many of each. With one seed the interval says nothing about others.
+    between_seeds, between_blocks: standard deviation of what one seed, or one clip, adds; NaN for a single one.
+    """
+
+    value: float
+    low: float
+    high: float
+    error: float
+    freedom: float
+    seeds: int
+    blocks: int
+    between_seeds: float
+    between_blocks: float
+
+    @property
+    def smallest(self) -> float:
+        """The smallest effect that is shown four times in five: farther from 0 than chance and doubt together."""
+        return (stats.t.ppf((1 + LEVEL) / 2, self.freedom) + stats.t.ppf(POWER, self.freedom)) * self.error
+
+    @property
+    def verdict(self) -> str:
+        """Of a difference: shown, reversed, or not shown."""
+        return "shown" if self.low > 0 else "reversed" if self.high < 0 else "not shown"
+
+
+def pseudo_values(confusions: np.ndarray, statistic: Statistic = miou) -> np.ndarray:
+    """Jackknife over blocks, seed by seed: what each block makes of the score of all.
+
+    Args:
+        confusions: of each seed and block. (S, B, C, >= C)
+    Returns:
+        Their mean over blocks is the score of all blocks, less the bias of having so few. (S, B), NaN if B is 1
+    """
+    blocks, totals = confusions.shape[1], confusions.sum(axis=1)
+    if blocks == 1:
+        return np.full(confusions.shape[:2], np.nan)
+    return blocks * statistic(totals)[:, None] - (blocks - 1) * statistic(totals[:, None] - confusions)
+
+
+def estimate(confusions: np.ndarray, statistic: Statistic = miou) -> Estimate:
+    """The mean score over seeds, and where it would lie for other seeds and other clips.
+
+    Args:
+        confusions: of each seed and block, the same blocks for each. (S, B, C, >= C)
+        statistic: of a summed confusion.
+    """
+    value = float(statistic(confusions.sum(axis=1)).mean())
+    return _estimate(value, pseudo_values(confusions, statistic))
+
+
+def compare_paired(first: np.ndarray, second: np.ndarray, statistic: Statistic = miou) -> Estimate:
+    """First minus second, over the same seeds and blocks; arguments as `estimate`.
+
+    Raises:
+        ValueError: seeds or blocks differ in number.
+    """
+    if first.shape[:2] != second.shape[:2]:
+        shapes = f"{first.shape[:2]} and {second.shape[:2]}"
+        raise ValueError(f"a paired comparison needs the same seeds and blocks on both sides, not {shapes}")
+    values = [statistic(side.sum(axis=1)).mean() for side in (first, second)]
+    return _estimate(float(values[0] - values[1]), pseudo_values(first, statistic) - pseudo_values(second, statistic))
+
+
+def _estimate(value: float, pseudo: np.ndarray) -> Estimate:
+    seeds, blocks = pseudo.shape
+    mean, by_seed, by_block = pseudo.mean(), pseudo.mean(axis=1), pseudo.mean(axis=0)
+    if blocks == 1:
+        return Estimate(value, *[math.nan] * 4, seeds, blocks, math.nan, math.nan)
+    for_blocks = seeds * by_block.var(ddof=1)
+    if seeds == 1:
+        error, freedom, spread = math.sqrt(for_blocks / blocks), blocks - 1, (math.nan, math.sqrt(for_blocks))
+    else:
+        for_seeds = blocks * by_seed.var(ddof=1)
+        rest = pseudo - by_seed[:, None] - by_block + mean
+        for_rest = (rest**2).sum() / ((seeds - 1) * (blocks - 1))
+        parts = ((for_seeds, seeds - 1), (for_blocks, blocks - 1), (-for_rest, (seeds - 1) * (blocks - 1)))
+        squares = sum(part for part, _ in parts)
+        if squares < max(for_seeds, for_blocks):  # chance made the rest larger than one of them: leave that one out
+            parts = (max(parts[:2]),)
+            squares = parts[0][0]
+        error = math.sqrt(squares / (seeds * blocks))
+        freedom = squares**2 / sum(part**2 / count for part, count in parts) if squares > 0 else blocks - 1
+        spread = (math.sqrt(max(for_seeds - for_rest, 0) / blocks), math.sqrt(max(for_blocks - for_rest, 0) / seeds))
+    reach = stats.t.ppf((1 + LEVEL) / 2, freedom) * error
+    return Estimate(value, value - reach, value + reach, error, freedom, seeds, blocks, *spread)

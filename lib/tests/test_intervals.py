@@ -1,0 +1,97 @@
+"""Intervals over seeds and clips: against textbook formulas, and by simulation of comparisons without any effect."""
+
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from lib.evaluation import accuracy, compare_paired, estimate, miou, pseudo_values, score
+
+CLASSES = 6
+
+
+def draw(rng, seeds, blocks, between_seeds=0.4, between_blocks=0.5, rest=0.3, shared=None):
+    """Confusions of a network that errs: hits of each class vary with the seed, the block and both together."""
+    hard = rng.normal(0, between_blocks, (blocks, CLASSES)) if shared is None else shared
+    seed_effect = rng.normal(0, between_seeds, (seeds, 1, CLASSES))
+    logits = np.linspace(2.5, 0, CLASSES) + seed_effect + hard + rng.normal(0, rest, (seeds, blocks, CLASSES))
+    hits = 1 / (1 + np.exp(-logits))
+    found = np.empty((seeds, blocks, CLASSES, CLASSES))
+    found[:] = ((1 - hits) / (CLASSES - 1))[..., None]
+    found[..., range(CLASSES), range(CLASSES)] = hits
+    return 1e5 * found * np.linspace(1, 0.1, CLASSES)[:, None], hard
+
+
+def test_many_scores_at_once_are_those_of_each():
+    rng = np.random.default_rng(4)
+    confusions = rng.integers(0, 9, (3, 5, CLASSES, CLASSES + 1))
+    confusions[1, 2, 3] = 0  # a class that the truth does not hold
+    for index in np.ndindex(3, 5):
+        one = score(confusions[index])
+        assert miou(confusions)[index] == pytest.approx(one.miou)
+        assert accuracy(confusions)[index] == pytest.approx(float(one.accuracy))
+
+
+def test_of_a_mean_the_interval_is_students():
+    """A statistic that is a plain mean over blocks has pseudo-values that are the blocks' own."""
+    rng = np.random.default_rng(0)
+    confusions, _ = draw(rng, 1, 9)
+    own = np.array([accuracy(block) for block in confusions[0]])
+    np.testing.assert_allclose(pseudo_values(confusions, accuracy)[0], own)
+    found = estimate(confusions, accuracy)
+    low, high = stats.t.interval(0.95, 8, own.mean(), stats.sem(own))
+    assert (found.value, found.low, found.high) == pytest.approx((own.mean(), low, high))
+    assert (found.seeds, found.blocks, found.freedom) == (1, 9, 8)
+
+
+def test_seeds_and_blocks_are_told_apart():
+    rng = np.random.default_rng(1)
+    seeds_matter = estimate(draw(rng, 12, 60, between_seeds=0.6, between_blocks=0.05, rest=0.05)[0])
+    blocks_matter = estimate(draw(rng, 12, 60, between_seeds=0.02, between_blocks=0.6, rest=0.05)[0])
+    assert seeds_matter.between_seeds > 5 * seeds_matter.between_blocks / math.sqrt(60)
+    assert blocks_matter.between_seeds < 0.3 * blocks_matter.between_blocks
+    assert seeds_matter.freedom < 20  # hangs on twelve seeds
+    assert blocks_matter.freedom > 40
+
+
+@pytest.mark.parametrize(("seeds", "blocks", "between_seeds"), [(3, 24, 0.4), (8, 24, 0.4), (3, 12, 0.8)])
+def test_comparing_a_setting_with_itself_shows_something_once_in_twenty(seeds, blocks, between_seeds):
+    """A/A: of 1,000 paired comparisons of one setting with itself, the interval holds 0 in 93 to 97 %."""
+    rng, held, single = np.random.default_rng(seeds + blocks), 0, 0
+    truth = miou(draw(rng, 40, 400, between_seeds)[0].sum(axis=1)).mean()
+    for _ in range(1000):
+        first, hard = draw(rng, seeds, blocks, between_seeds)
+        second, _ = draw(rng, seeds, blocks, between_seeds, shared=hard)
+        held += compare_paired(first, second).verdict == "not shown"
+        found = estimate(first)
+        single += found.low <= truth <= found.high
+    assert 930 <= held <= 970
+    assert 920 <= single <= 980
+
+
+def test_an_effect_of_the_smallest_size_is_shown_four_times_in_five():
+    rng, shown, smallest = np.random.default_rng(5), 0, []
+    for _ in range(300):
+        first, hard = draw(rng, 8, 24)
+        smallest.append(compare_paired(first, draw(rng, 8, 24, shared=hard)[0]).smallest)
+    effect = float(np.median(smallest))
+    for _ in range(300):
+        first, hard = draw(rng, 8, 24)
+        second, _ = draw(rng, 8, 24, shared=hard)
+        shifted = compare_paired(first, second)
+        shown += shifted.low + effect > 0
+    assert 0.7 < shown / 300 < 0.9
+
+
+def test_what_cannot_be_told():
+    rng = np.random.default_rng(3)
+    single = estimate(draw(rng, 3, 1)[0])
+    assert math.isnan(single.low)
+    assert single.value > 0
+    assert single.verdict == "not shown"
+    with pytest.raises(ValueError, match=r"same seeds and blocks on both sides, not \(2, 4\) and \(2, 5\)"):
+        compare_paired(draw(rng, 2, 4)[0], draw(rng, 2, 5)[0])
+    same, _ = draw(rng, 2, 4)
+    nothing = compare_paired(same, same)
+    assert (nothing.value, nothing.low, nothing.high, nothing.verdict) == (0, 0, 0, "not shown")
