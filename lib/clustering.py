@@ -3,12 +3,13 @@
 Sources: CPCDR sec. 3.5 and facts/cpcdr.md sec. 11 (prototypes); facts/performance.md sec. 5 (members, floor).
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 
 import numpy as np
 import torch
 from skimage.color import rgb2lab
-from sklearn.cluster import AgglomerativeClustering, KMeans
+from sklearn.cluster import AgglomerativeClustering, KMeans, kmeans_plusplus
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -47,11 +48,74 @@ def cluster_vectors(vectors: Tensor, clusters: int, linkage: str = "average", me
     return rank[found][nearest]
 
 
-def embed_batches(embedder: nn.Module, images: np.ndarray, batch: int = 8) -> Iterator[Tensor]:
-    """Embeddings of many images, where the embedder's weights are. (B, H, W, 3) uint8 -> (<= batch, D, H/4, W/4)..."""
+def cluster_by_means(vectors: Tensor, clusters: int, seed: int, spherical: bool, rounds: int = 100) -> Tensor:
+    """Cluster of each of K directions by k-means, the largest cluster first. (K, D) -> (K,) int64
+
+    Args:
+        spherical: centres are directions too, so that what decides is the cosine; otherwise they are plain means of
+            unit vectors, as in ViCE's evaluation (facts/evaluation.md sec. 3).
+        seed: of the first centres (k-means++); the best of ten beginnings is kept.
+    """
+    unit = F.normalize(vectors.float()).cpu().numpy()
+    if spherical:
+        trials = [_turn_towards_means(unit, clusters, numpy_generator(seed, trial), rounds) for trial in range(10)]
+        found = max(trials, key=lambda trial: trial[1])[0]
+    else:
+        found = KMeans(clusters, n_init=10, max_iter=rounds, random_state=seed).fit_predict(unit)
+    rank = np.argsort(np.argsort(-np.bincount(found, minlength=clusters), kind="stable"), kind="stable")
+    return torch.from_numpy(rank[found]).long()
+
+
+def _turn_towards_means(
+    unit: np.ndarray, clusters: int, rng: np.random.Generator, rounds: int
+) -> tuple[np.ndarray, float]:
+    centers = kmeans_plusplus(unit, clusters, random_state=int(rng.integers(1 << 31)))[0]
+    found = None
+    for _ in range(rounds):
+        cosines = unit @ centers.T
+        before, found = found, cosines.argmax(axis=1)
+        if before is not None and np.array_equal(before, found):
+            break
+        sums = np.zeros_like(centers)
+        np.add.at(sums, found, unit)
+        lengths = np.linalg.norm(sums, axis=1, keepdims=True)
+        centers = np.where(lengths > 1e-9, sums / np.maximum(lengths, 1e-9), centers)  # an empty one stays
+    return found, float(cosines.max(axis=1).sum())
+
+
+def list_groupings(
+    prototypes: Tensor, members: Tensor, count: Tensor, linkage: str, seeds: int
+) -> dict[str, Callable[[int], np.ndarray]]:
+    """The ways to make clusters of prototypes that are compared: name -> number of clusters -> (K,) int64.
+
+    Args:
+        prototypes, members, count: (K, D) twice and (K,), see `average_members`.
+        seeds: of each kind of k-means.
+    """
+    ways: dict[str, Callable[[int], Tensor]] = {
+        "agglomeration of prototypes": lambda clusters: cluster_vectors(prototypes, clusters, linkage),
+        "agglomeration of members": lambda clusters: cluster_vectors(members, clusters, linkage, count),
+    }
+    for seed in range(seeds):
+        for name, spherical in (("k-means", False), ("spherical k-means", True)):
+            ways[f"{name}, seed {seed}"] = partial(cluster_by_means, prototypes, seed=seed, spherical=spherical)
+    return {name: lambda clusters, way=way: way(clusters).numpy() for name, way in ways.items()}
+
+
+def embed_batches(embedder: nn.Module, images: np.ndarray, batch: int = 8, mirrored: bool = False) -> Iterator[Tensor]:
+    """Embeddings of many images, where the embedder's weights are. (B, H, W, 3) uint8 -> (<= batch, D, H/4, W/4)...
+
+    Args:
+        mirrored: the mean with those of the mirrored image, mirrored back (STEGO; facts/evaluation.md sec. 4).
+    """
     device = next(embedder.parameters()).device
     for start in range(0, len(images), batch):
-        yield embed_images(embedder, images[start : start + batch], batch).to(device)
+        part = images[start : start + batch]
+        found = embed_images(embedder, part, batch).to(device)
+        if mirrored:
+            back = embed_images(embedder, np.ascontiguousarray(part[:, :, ::-1]), batch).to(device).flip(-1)
+            found = (F.normalize(found) + F.normalize(back)) / 2
+        yield found
 
 
 def average_members(embeddings: Iterable[Tensor], prototypes: Tensor) -> tuple[Tensor, Tensor]:
@@ -93,9 +157,12 @@ def group_prototypes(
     return cluster_vectors(means, clusters, linkage, members)
 
 
-def map_prototypes(embedder: nn.Module, prototypes: Tensor, images: np.ndarray) -> np.ndarray:
-    """The nearest prototype of every pixel of many images. (B, H, W, 3) uint8 -> (B, H, W) uint16"""
-    batches = embed_batches(embedder, images)
+def map_prototypes(embedder: nn.Module, prototypes: Tensor, images: np.ndarray, mirrored: bool = False) -> np.ndarray:
+    """The nearest prototype of every pixel of many images; `mirrored` as in `embed_batches`.
+
+    (B, H, W, 3) uint8 -> (B, H, W) uint16
+    """
+    batches = embed_batches(embedder, images, mirrored=mirrored)
     return np.concatenate(
         [assign_prototypes(e, prototypes, images.shape[1:3]).cpu().numpy().astype(np.uint16) for e in batches]
     )

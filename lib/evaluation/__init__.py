@@ -1,7 +1,7 @@
 """Scores of a segmentation that was learned without labels, and how far they can be trusted.
 
-`matching` from counts of classes and clusters to named classes and scores; `intervals` what other seeds and other clips
-would have given; `frames` what is scored.
+`matching` from counts of classes and clusters to named classes and scores; `protocols` the same prediction by all rules
+in use; `intervals` what other seeds and other clips would have given; `frames` what is scored.
 """
 
 from .frames import find_run_without_paste, read_labelled
@@ -21,17 +21,21 @@ from .matching import (
     normalize_score,
     score,
 )
+from .protocols import Labeling, count_protocols, find_labelings, score_protocols
 
 __all__ = [
     "MATCHINGS",
     "UNNAMED",
     "Estimate",
+    "Labeling",
     "Scores",
     "accuracy",
     "compare_paired",
     "count_blocks",
     "count_pairs",
+    "count_protocols",
     "estimate",
+    "find_labelings",
     "find_run_without_paste",
     "match_by_count",
     "match_by_iou",
@@ -44,4 +48,5 @@ __all__ = [
     "pseudo_values",
     "read_labelled",
     "score",
+    "score_protocols",
 ]

@@ -1,10 +1,12 @@
 """Pictures of notebook 05: merging, matching, scores, predictions, features."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 from torch import Tensor
 from torch.nn import functional as F
@@ -12,6 +14,7 @@ from torch.nn import functional as F
 from ..data.labels import IGNORE, ClassSet
 from . import color_labels, image_grid, legend, new_figure
 
+COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7")
 MAP = "cividis"  # even in lightness, and the same to colour-blind eyes
 
 
@@ -91,6 +94,42 @@ def draw_scores(scores: dict[str, tuple[float, float]], interval: tuple[float, f
         axes.set(title=title, xlim=(0, min(1, max(values) * 1.25)))
     axes.invert_yaxis()
     return figure
+
+
+def draw_protocols(rows: Sequence[Mapping[str, Any]]) -> Figure:
+    """mIoU of one prediction by protocol: a line a clustering and matching; colour the classes, shape crop and view.
+
+    Seeds of one clustering share a line. The line is as long as the protocol can move it.
+    """
+    lines = {f"{_without_seed(row['clustering'])}, by {row['matching']}": [] for row in rows}
+    for row in rows:
+        lines[f"{_without_seed(row['clustering'])}, by {row['matching']}"].append(row)
+    figure = new_figure(height=0.32 * len(lines) + 1.4)
+    axes = figure.subplots()
+    classes, shapes = list(dict.fromkeys(row["classes"] for row in rows)), {}
+    for row in rows:
+        shapes.setdefault((row["crop"], row["view"]), ("o", "^", "s", "D", "v", "P")[len(shapes) % 6])
+    for height, found in enumerate(lines.values()):
+        values = [row["miou"] for row in found]
+        axes.plot((min(values), max(values)), (height, height), color="#d5d5d5", lw=5, zorder=1, solid_capstyle="round")
+        for row in found:
+            place = height + 0.18 * (classes.index(row["classes"]) - (len(classes) - 1) / 2)
+            color = COLORS[classes.index(row["classes"]) % len(COLORS)]
+            shape = shapes[row["crop"], row["view"]]
+            axes.plot(row["miou"], place, shape, color=color, ms=4, alpha=0.7, mew=0)
+    handles = [Line2D([], [], marker="o", ls="", color=COLORS[i % len(COLORS)], label=c) for i, c in enumerate(classes)]
+    handles += [
+        Line2D([], [], marker=shape, ls="", color="#777777", label=", ".join(key)) for key, shape in shapes.items()
+    ]
+    axes.legend(handles=handles, fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
+    axes.set_yticks(range(len(lines)), list(lines), fontsize=8)
+    axes.set(title="mIoU of one and the same prediction", xlim=(0, None))
+    axes.invert_yaxis()
+    return figure
+
+
+def _without_seed(clustering: str) -> str:
+    return clustering.partition(", seed")[0]
 
 
 def draw_classes(iou: dict[str, np.ndarray], confusion: np.ndarray, classes: ClassSet) -> Figure:

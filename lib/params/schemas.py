@@ -356,6 +356,7 @@ class EvaluationParams:
     clusters: int = 0  # 0 = as many as there are classes
     represent: str = "prototypes"  # what is clustered: prototypes (paper), or members = mean embedding of each
     linkage: str = "average"  # paper: average
+    k_means_seeds: int = 3  # of each kind of k-means in the matrix of protocols
     position_weight: float = 1.0  # of the floor: k-means on Lab colour and position
     ceiling_steps: int = 0  # train the same network with labels, this long, as an upper mark; 0 = do not
     pictures: int = 6  # frames shown
@@ -367,6 +368,7 @@ class EvaluationParams:
         check_choice(self, "represent", ("prototypes", "members"))
         check_choice(self, "linkage", ("average", "complete", "single"))
         check(self.clusters >= 0, f"clusters must not be negative, not {self.clusters}")
+        check(self.k_means_seeds >= 0, f"k_means_seeds must not be negative, not {self.k_means_seeds}")
 
 
 SCHEMAS = {

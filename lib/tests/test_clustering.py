@@ -16,6 +16,7 @@ from lib.clustering import (
     group_prototypes,
     map_prototypes,
 )
+from lib.networks import Embedder, seed_weights
 
 
 def random_vectors(seed, count=20, dimensions=6):
@@ -124,6 +125,17 @@ def test_frames_are_mapped_and_grouped_without_labels():
     for represent in ("prototypes", "members"):
         groups = group_prototypes(Colors(), prototypes, images, 2, represent, "average")
         assert groups[0] == groups[2] != groups[1]
+
+
+def test_the_mean_with_the_mirrored_image_knows_no_left_and_right():
+    with seed_weights(0):
+        embedder, prototypes = Embedder("resnet18", 8), torch.randn(5, 8)
+    images = np.random.default_rng(0).integers(0, 256, (2, 32, 64, 3)).astype(np.uint8)
+    turned = np.ascontiguousarray(images[:, :, ::-1])
+    both = [map_prototypes(embedder, prototypes, x, mirrored=True) for x in (images, turned)]
+    assert (both[0] == both[1][:, :, ::-1]).mean() > 0.99  # rounding decides near borders
+    plain = [map_prototypes(embedder, prototypes, x) for x in (images, turned)]
+    assert (plain[0] == plain[1][:, :, ::-1]).mean() < 0.99
 
 
 def test_the_floor_sees_colour_and_position_only():

@@ -14,6 +14,15 @@ from lib.widgets.evaluation import explore_similarity
 RNG = np.random.default_rng(0)
 
 
+PROTOCOLS = [
+    {"classes": classes, "crop": crop, "view": "plain", "clustering": f"k-means, seed {seed}", "matching": "iou"}
+    | {"miou": 0.2 + 0.01 * seed, "accuracy": 0.5, "counted": 12}
+    for classes in ("generated streets", "Cityscapes 7")
+    for crop in ("whole image", "centre square")
+    for seed in range(2)
+]
+
+
 def png_bytes(figure):
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png")
@@ -35,6 +44,7 @@ def test_every_picture_is_drawn_and_small():
         draw.draw_classes({"ours": iou, "floor": iou}, RNG.integers(0, 9, (classes, classes + 1)), STREET),
         draw.draw_predictions(images, labels, labels, STREET),
         draw.draw_similarity(images, embeddings, row=3, column=9),
+        draw.draw_protocols(PROTOCOLS),
     ):
         assert 0 < png_bytes(figure) < 150_000
 

@@ -1,0 +1,118 @@
+"""One prediction, scored by every protocol in use: what a number hangs on besides the network.
+
+Papers differ in the classes they count, the part of the image they look at, whether they average over a mirrored view,
+how prototypes become clusters and clusters get names. Here all of that varies over one saved prediction; a row says all
+of it. Source: facts/evaluation.md sec. 3, 4 and 10.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from ..data import Dataset, Frame, open_dataset
+from ..data.labels import CITYSCAPES_7, CITYSCAPES_19, CITYSCAPES_LABELS, IGNORE, ClassSet
+from .matching import MATCHINGS, count_pairs, match_greedily, merge_columns, name_clusters, score
+
+CROPS = ("whole image", "centre square")
+RAW_LABELS = ("cityscapes", "kitti_2015")  # readers that can give 19, 27 or 7 classes
+
+
+@dataclass(frozen=True)
+class Labeling:
+    """One way to name the pixels of some frames: classes, and their indices, 255 = ignore. truth: (N, H, W) uint8"""
+
+    classes: ClassSet
+    truth: np.ndarray
+
+
+def find_labelings(params: Any, dataset: Dataset, frames: Sequence[Frame], truth: np.ndarray) -> list[Labeling]:
+    """The classes that a data set is scored on, and the others that its labels allow.
+
+    Args:
+        params: those of 01, by which the data set was opened.
+        truth: class indices of the data set's own classes. (N, H, W)
+    Returns:
+        Its own first; then, where raw labelIds are stored, those of 19, 27 and 7 classes, or of 19 train ids the 7.
+    """
+    own = [Labeling(dataset.classes, truth)]
+    if (params.scored_dataset or params.dataset) in RAW_LABELS:
+        for name, (classes, _) in CITYSCAPES_LABELS.items():
+            if classes.name != dataset.classes.name:
+                other = open_dataset(replace(params, label_set=name))
+                own.append(Labeling(classes, np.stack([classes.to_index(other.labels(frame)) for frame in frames])))
+    elif set(dataset.classes.names) <= set(CITYSCAPES_19.names):
+        own.append(Labeling(CITYSCAPES_7, merge_classes(dataset.classes)[truth]))
+    return own
+
+
+def merge_classes(classes: ClassSet) -> np.ndarray:
+    """Class index -> index of its Cityscapes category, 255 -> 255. (256,) uint8"""
+    raw_19, raw_7 = (CITYSCAPES_LABELS[name][1].table for name in ("19", "7"))
+    category = {train_id: raw_7[label_id] for label_id, train_id in raw_19.items() if train_id != IGNORE}
+    table = np.full(256, IGNORE, np.uint8)
+    for index, name in enumerate(classes.names):
+        table[index] = category[CITYSCAPES_19.ids[CITYSCAPES_19.names.index(name)]]
+    return table
+
+
+def cut_center(maps: np.ndarray) -> np.ndarray:
+    """The square in the middle of each map. (N, H, W) -> (N, s, s)"""
+    height, width = maps.shape[1:]
+    side = min(height, width)
+    top, left = (height - side) // 2, (width - side) // 2
+    return maps[:, top : top + side, left : left + side]
+
+
+def count_protocols(
+    labelings: Sequence[Labeling], maps: Mapping[str, np.ndarray], prototypes: int
+) -> dict[tuple[str, str, str], np.ndarray]:
+    """How often classes meet prototypes, for each labeling, crop and view: all that `score_protocols` needs.
+
+    Args:
+        maps: view -> the nearest prototype of each pixel. (N, H, W) each
+    Returns:
+        (classes, crop, view) -> (C, K)
+    """
+    found = {}
+    for labeling in labelings:
+        for view, each in maps.items():
+            for crop, cut in zip(CROPS, (np.asarray, cut_center)):
+                counts = count_pairs(cut(labeling.truth), cut(each), len(labeling.classes), prototypes)
+                found[labeling.classes.name, crop, view] = counts
+    return found
+
+
+def score_protocols(
+    scored: Mapping[tuple[str, str, str], np.ndarray],
+    naming: Mapping[tuple[str, str, str], np.ndarray],
+    groupings: Mapping[str, Callable[[int], np.ndarray]],
+) -> list[dict[str, Any]]:
+    """Every combination of labeling, crop, view, clustering and matching.
+
+    Args:
+        scored: `count_protocols` of the frames that are scored.
+        naming: of those whose labels name the clusters.
+        groupings: name -> number of clusters -> cluster of each prototype, (K,).
+    Returns:
+        One row a protocol: classes, crop, view, clustering, matching; miou, accuracy, and how many classes count. The
+        last of each has no clustering: all prototypes, matched greedily.
+    """
+    rows = []
+    for key, counts in scored.items():
+        shared = dict(zip(("classes", "crop", "view"), key))
+        for name, group in groupings.items():
+            clusters = group(len(counts))
+            merged = merge_columns(naming[key], clusters)
+            for matching in ("iou", "count"):
+                names = MATCHINGS[matching](merged)[clusters]
+                rows.append(shared | {"clustering": name, "matching": matching} | _score(counts, names))
+        every = {"clustering": f"none: {counts.shape[1]} prototypes", "matching": "greedy"}
+        rows.append(shared | every | _score(counts, match_greedily(naming[key])))
+    return rows
+
+
+def _score(counts: np.ndarray, names: np.ndarray) -> dict[str, Any]:
+    found = score(name_clusters(counts, names))
+    return {"miou": found.miou, "accuracy": found.accuracy, "counted": found.counted}

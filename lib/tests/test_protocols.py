@@ -1,0 +1,128 @@
+"""One prediction by every protocol: each row against a slow scoring of the pixels themselves."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from lib.clustering import cluster_by_means, list_groupings
+from lib.data import open_dataset
+from lib.data.labels import CAMVID_11, CITYSCAPES_7, CITYSCAPES_19, IGNORE, STREET
+from lib.evaluation import Labeling, count_protocols, find_labelings, score_protocols
+from lib.evaluation.protocols import cut_center, merge_classes
+from lib.params import DepthParams
+
+from .data import layouts
+
+PROTOTYPES = 7
+
+
+def random_maps(seed, classes=12):
+    rng = np.random.default_rng(seed)
+    truth = rng.integers(0, classes, (3, 6, 10)).astype(np.uint8)
+    prototypes = np.where(rng.random(truth.shape) < 0.5, truth % PROTOTYPES, rng.integers(0, PROTOTYPES, truth.shape))
+    truth[rng.random(truth.shape) < 0.1] = IGNORE
+    return truth, prototypes
+
+
+def slow_score(truth, prototypes, naming_truth, naming_prototypes, classes, clusters, matching):
+    """mIoU and accuracy from label maps, one pixel set after the other."""
+    found, named = clusters[prototypes], clusters[naming_prototypes]
+    overlap = np.zeros((classes, clusters.max() + 1))
+    for c in range(classes):
+        for k in range(clusters.max() + 1):
+            a, b = naming_truth == c, (named == k) & (naming_truth != IGNORE)
+            both, either = (a & b).sum(), (a | b).sum()
+            overlap[c, k] = both / max(either, 1) if matching == "iou" else both
+    if matching == "greedy":
+        names = {k: int(overlap[:, k].argmax()) for k in range(overlap.shape[1]) if overlap[:, k].sum()}
+    else:
+        from scipy.optimize import linear_sum_assignment
+
+        names = {k: c for c, k in zip(*linear_sum_assignment(-overlap))}
+    predicted = np.vectorize(lambda k: names.get(k, -1))(found)
+    valid, ious = truth != IGNORE, []
+    for c in range(classes):
+        if (truth == c).any():
+            ious.append(((predicted == c) & (truth == c)).sum() / (((predicted == c) & valid) | (truth == c)).sum())
+    return np.mean(ious), (predicted == truth)[valid].mean()
+
+
+def test_every_row_is_what_its_protocol_says():
+    data = {part: random_maps(seed) for part, seed in (("scored", 0), ("naming", 1))}
+    table = merge_classes(STREET)
+    counts, labels, views = {}, {}, {}
+    for part, (truth, prototypes) in data.items():
+        views[part] = {"plain": prototypes, "other": prototypes[:, ::-1]}
+        labelings = [Labeling(STREET, truth), Labeling(CITYSCAPES_7, table[truth])]
+        labels[part] = {one.classes.name: one for one in labelings}
+        counts[part] = count_protocols(labelings, views[part], PROTOTYPES)
+    groups = {"a": lambda clusters: np.arange(PROTOTYPES) % min(clusters, 4), "b": lambda clusters: np.arange(7) // 2}
+    rows = score_protocols(counts["scored"], counts["naming"], groups)
+    assert len(rows) == 2 * 2 * 2 * (2 * 2 + 1)
+    assert len({tuple(v for k, v in row.items() if isinstance(v, str)) for row in rows}) == len(rows)
+    for row in rows:
+        cut = cut_center if row["crop"] == "centre square" else np.asarray
+        maps = [
+            cut(each)
+            for part in ("scored", "naming")
+            for each in (labels[part][row["classes"]].truth, views[part][row["view"]])
+        ]
+        classes = len(labels["scored"][row["classes"]].classes)
+        clusters = groups[row["clustering"]](classes) if row["clustering"] in groups else np.arange(PROTOTYPES)
+        expected = slow_score(*maps, classes, clusters, row["matching"])
+        assert (row["miou"], row["accuracy"]) == pytest.approx(expected), row
+        assert row["counted"] == len(np.setdiff1d(np.unique(maps[0]), [IGNORE]))
+
+
+def test_the_centre_is_a_square_in_the_middle():
+    maps = np.arange(2 * 4 * 9).reshape(2, 4, 9)
+    assert np.array_equal(cut_center(maps), maps[:, :, 2:6])
+    assert np.array_equal(cut_center(maps.transpose(0, 2, 1)), maps.transpose(0, 2, 1)[:, 2:6])
+
+
+def test_classes_become_their_category():
+    names = [CITYSCAPES_7.names[i] for i in merge_classes(STREET)[: len(STREET)]]
+    assert dict(zip(STREET.names, names)) == {
+        "road": "flat", "sidewalk": "flat", "building": "construction", "wall": "construction",
+        "fence": "construction", "pole": "object", "traffic sign": "object", "vegetation": "nature",
+        "terrain": "nature", "sky": "sky", "person": "human", "car": "vehicle",
+    }  # fmt: skip
+    assert merge_classes(CITYSCAPES_19)[255] == IGNORE
+    assert merge_classes(CITYSCAPES_19)[18] == CITYSCAPES_7.names.index("vehicle")
+
+
+def test_labelings_follow_what_a_data_set_stores(tmp_path):
+    layouts.write_cityscapes(tmp_path)
+    values = DepthParams(dataset="cityscapes", data_root=str(tmp_path), height=64, width=128)
+    data = open_dataset(values)
+    frames = data.frames("val", labelled=True)
+    truth = np.stack([data.classes.to_index(data.labels(frame)) for frame in frames])
+    found = find_labelings(values, data, frames, truth)
+    assert [len(one.classes) for one in found] == [19, 27, 7]
+    merged = merge_classes(CITYSCAPES_19)[truth]
+    known = truth != IGNORE
+    assert np.array_equal(found[2].truth[known], merged[known])  # and more pixels: parking is flat, and no train id
+    assert (found[1].truth != IGNORE).sum() >= known.sum()
+    street = SimpleNamespace(dataset="street", scored_dataset="")
+    one, other = find_labelings(street, SimpleNamespace(classes=STREET), [], np.array([[[0, 11, 255]]]))
+    assert one.classes is STREET
+    assert other.truth.tolist() == [[[0, 6, 255]]]
+    camvid = SimpleNamespace(dataset="camvid", scored_dataset="")
+    assert len(find_labelings(camvid, SimpleNamespace(classes=CAMVID_11), [], np.zeros((1, 1, 1), np.uint8))) == 1
+
+
+@pytest.mark.parametrize("spherical", [False, True])
+def test_means_find_directions_that_lie_apart(spherical):
+    rng = np.random.default_rng(0)
+    centers = np.eye(5)[:4]
+    sizes = (20, 12, 7, 3)
+    parts = [5 * rng.random((n, 1)) * (c + 0.1 * rng.normal(size=(n, 5))) for n, c in zip(sizes, centers)]
+    vectors, truth = torch.from_numpy(np.concatenate(parts)), np.repeat(range(4), sizes)
+    found = cluster_by_means(vectors, 4, 0, spherical).numpy()
+    assert np.array_equal(found, truth)  # the largest first
+    assert np.array_equal(cluster_by_means(vectors, 4, 0, spherical).numpy(), found)
+    ways = list_groupings(vectors, vectors, torch.ones(len(vectors), dtype=torch.long), "average", 2)
+    assert len(ways) == 6
+    assert all(np.array_equal(way(4), truth) for way in ways.values())
