@@ -1,11 +1,12 @@
 """Scores of a segmentation that was learned without labels, and how far they can be trusted.
 
 `matching` from counts of classes and clusters to named classes and scores; `protocols` the same prediction by all rules
-in use; `intervals` what other seeds and other clips would have given; `frames` what is scored.
+in use; `intervals` what other seeds and other clips would have given; `frames` what is scored; `regions` as points of
+the embedding space.
 """
 
 from .frames import find_run_without_paste, read_labelled
-from .intervals import Estimate, accuracy, compare_paired, estimate, miou, pseudo_values
+from .intervals import Estimate, accuracy, class_iou, compare_paired, estimate, miou, pseudo_values
 from .matching import (
     MATCHINGS,
     UNNAMED,
@@ -22,20 +23,25 @@ from .matching import (
     score,
 )
 from .protocols import Labeling, count_protocols, find_labelings, score_protocols
+from .regions import RegionPoints, average_regions, find_region_maps
 
 __all__ = [
     "MATCHINGS",
     "UNNAMED",
     "Estimate",
     "Labeling",
+    "RegionPoints",
     "Scores",
     "accuracy",
+    "average_regions",
+    "class_iou",
     "compare_paired",
     "count_blocks",
     "count_pairs",
     "count_protocols",
     "estimate",
     "find_labelings",
+    "find_region_maps",
     "find_run_without_paste",
     "match_by_count",
     "match_by_iou",

@@ -37,6 +37,18 @@ def accuracy(confusions: np.ndarray) -> np.ndarray:
     return np.trace(confusions, axis1=-2, axis2=-1) / confusions.sum(axis=(-2, -1))
 
 
+def class_iou(index: int) -> Statistic:
+    """The IoU of one class; 0 where neither truth nor prediction holds it."""
+
+    def measure(confusions: np.ndarray) -> np.ndarray:
+        classes = confusions.shape[-2]
+        hit = confusions[..., index, index]
+        union = confusions[..., index, :].sum(axis=-1) + confusions[..., :classes, index].sum(axis=-1) - hit
+        return hit / np.maximum(union, 1e-9)
+
+    return measure
+
+
 @dataclass(frozen=True)
 class Estimate:
     """A number with its 95 % interval, `low` to `high`.

@@ -8,10 +8,13 @@ import torch
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
+from sklearn.manifold import TSNE
 from torch import Tensor
 from torch.nn import functional as F
 
 from ..data.labels import IGNORE, ClassSet
+from ..evaluation import RegionPoints
+from ..parallel import numpy_generator
 from . import color_labels, image_grid, legend, new_figure
 
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7")
@@ -34,7 +37,7 @@ def draw_merging(vectors: Tensor, clusters: np.ndarray, pairs: np.ndarray, class
     """
     order = np.argsort(clusters, kind="stable")
     unit = F.normalize(vectors.cpu())[order]
-    figure = new_figure(width=9, height=3)
+    figure = new_figure(width=7.5, height=2.6)
     left, right = figure.subplots(1, 2, width_ratios=(1, 1.5))
     similarity = (unit @ unit.T).numpy()
     np.fill_diagonal(similarity, np.nan)  # each is like itself: that would use up the scale
@@ -132,13 +135,17 @@ def _without_seed(clustering: str) -> str:
     return clustering.partition(", seed")[0]
 
 
-def draw_classes(iou: dict[str, np.ndarray], confusion: np.ndarray, classes: ClassSet) -> Figure:
-    """IoU of each class by method, and where the pixels of each class went."""
+def draw_classes(
+    iou: dict[str, np.ndarray], intervals: Sequence[tuple[float, float]], confusion: np.ndarray, classes: ClassSet
+) -> Figure:
+    """IoU of each class by method, the first with its interval, and where the pixels of each class went."""
     figure = new_figure(height=4.2)
     left, right = figure.subplots(1, 2, width_ratios=(1.2, 1))
     rows, width = np.arange(len(classes)), 0.8 / len(iou)
     for i, ((name, values), color) in enumerate(zip(iou.items(), ("#0072b2", "#999999", "#d5d5d5"))):
         left.barh(rows + (i - (len(iou) - 1) / 2) * width, np.nan_to_num(values), width, label=name, color=color)
+    for row, interval in enumerate(intervals):
+        left.plot(interval, [row - (len(iou) - 1) / 2 * width] * 2, color="k", lw=1.5)
     left.set_yticks(rows, classes.names, fontsize=8)
     left.set(title="IoU of each class", xlim=(0, 1))
     left.invert_yaxis()
@@ -149,10 +156,13 @@ def draw_classes(iou: dict[str, np.ndarray], confusion: np.ndarray, classes: Cla
     return figure
 
 
-def draw_predictions(images: np.ndarray, predicted: np.ndarray, truth: np.ndarray, classes: ClassSet) -> Figure:
+def draw_predictions(
+    images: np.ndarray, predicted: np.ndarray, truth: np.ndarray, classes: ClassSet, scores: Sequence[float] = ()
+) -> Figure:
     """Frames, predictions and truth one below the other; black = no class. Labels as train ids. (N, H, W)"""
     rows = {"frame": images, "prediction": [color_labels(m, classes) for m in predicted]}
-    figure = image_grid([*rows.values(), [color_labels(m, classes) for m in truth]])
+    titles = [f"{score:.2f}" for score in scores]
+    figure = image_grid([*rows.values(), [color_labels(m, classes) for m in truth]], titles, width=7)
     for axes, name in zip(figure.axes[:: len(images)], (*rows, "truth")):
         axes.set_ylabel(name)
     legend(figure, classes)
@@ -164,6 +174,31 @@ def to_train_ids(indices: np.ndarray, classes: ClassSet) -> np.ndarray:
     table = np.full(257, IGNORE, np.uint8)
     table[: len(classes)] = classes.ids
     return table[np.where(indices < 0, IGNORE, indices)]
+
+
+def draw_regions(points: RegionPoints, classes: ClassSet, seed: int, most: int = 250) -> Figure:
+    """Regions in the plane, by their two main components and by t-SNE; colour the class, size the region's.
+
+    Args:
+        most: regions drawn at random from all of them; t-SNE takes seconds for so many.
+    """
+    chosen = numpy_generator(seed).permutation(len(points.vectors))[:most]
+    vectors, sizes = points.vectors[chosen], 4 + 60 * np.sqrt(points.cells[chosen] / points.cells.max())
+    colors = np.array(classes.colors)[points.classes[chosen]] / 255
+    centred = vectors - vectors.mean(axis=0)
+    planes = {"Two main components": centred @ np.linalg.svd(centred, full_matrices=False)[2][:2].T}
+    if len(chosen) > 10:
+        near = min(30, (len(chosen) - 1) / 3)
+        planes["t-SNE: neighbours stay neighbours"] = TSNE(
+            perplexity=near, metric="cosine", init="pca", random_state=seed
+        ).fit_transform(vectors.astype(np.float64))
+    figure = new_figure(width=6.5, height=3)
+    for axes, (title, plane) in zip(figure.subplots(1, len(planes), squeeze=False)[0], planes.items()):
+        axes.scatter(*plane.T, s=sizes, c=colors, alpha=0.7, lw=0)
+        axes.set_title(title, fontsize=10)
+        axes.set(xticks=[], yticks=[])
+    legend(figure, classes)
+    return figure
 
 
 def draw_similarity(images: np.ndarray, embeddings: Tensor, row: int, column: int) -> Figure:

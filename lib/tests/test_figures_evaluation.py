@@ -8,6 +8,7 @@ import torch
 
 from lib.data.labels import CAMVID_11, STREET
 from lib.figures import evaluation as draw
+from lib.figures import gallery
 from lib.training.pictures import color_features
 from lib.widgets.evaluation import explore_similarity
 
@@ -41,12 +42,37 @@ def test_every_picture_is_drawn_and_small():
         draw.draw_merging(torch.randn(40, 8), clusters, pairs, STREET),
         draw.draw_matching(RNG.random((classes, 5)), np.array([3, -1, 0, 5, 7]), STREET),
         draw.draw_scores(scores, (0.25, 0.33)),
-        draw.draw_classes({"ours": iou, "floor": iou}, RNG.integers(0, 9, (classes, classes + 1)), STREET),
-        draw.draw_predictions(images, labels, labels, STREET),
+        draw.draw_classes(
+            {"ours": iou, "floor": iou}, [(0.4, 0.6)] * classes, RNG.integers(0, 9, (classes, classes + 1)), STREET
+        ),
+        draw.draw_predictions(images, labels, labels, STREET, [0.5, 0.4, 0.3]),
         draw.draw_similarity(images, embeddings, row=3, column=9),
         draw.draw_protocols(PROTOCOLS),
     ):
         assert 0 < png_bytes(figure) < 150_000
+
+
+def test_the_gallery_has_the_worst_first_and_says_what_is_wrong(tmp_path):
+    truth = np.full((3, 4, 10), 0, np.uint8)
+    truth[:, :, 5:], truth[:, 0, 0] = 13, 255  # road and car
+    predicted = truth.copy()
+    predicted[1, :, 5:8], predicted[2, :2, 1:] = 0, 255
+    images = RNG.integers(0, 256, (3, 4, 10, 3)).astype(np.uint8)
+    assert gallery.tell_confusions(predicted[1], truth[1], STREET) == ["car taken for road: 31% of the frame"]
+    assert gallery.tell_confusions(predicted[0], truth[0], STREET) == []
+    told = gallery.tell_confusions(predicted[2], truth[2], STREET, most=1)
+    assert told == ["car taken for nothing: 26% of the frame"]
+    marked = gallery.mark_mistakes(images[1], predicted[1], truth[1])
+    red = marked[..., 0].astype(int) - marked[..., 2] > 50
+    assert np.array_equal(red, predicted[1] != truth[1])
+    assert not marked[0, 0].any()
+    path = tmp_path / "failures.html"
+    gallery.write_gallery(path, ["a", "<b>", "c"], images, predicted, truth, STREET, [0.9, 0.2, 0.4], most=2)
+    page = path.read_text()
+    assert page.index("&lt;b&gt;") < page.index("<strong>c</strong>")
+    assert "<strong>a</strong>" not in page
+    assert page.count("data:image/png;base64,") == 8
+    assert "2 of 3 frames" in page
 
 
 def test_indices_become_train_ids_and_unnamed_becomes_ignore():

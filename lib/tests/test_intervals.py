@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from lib.evaluation import accuracy, compare_paired, estimate, miou, pseudo_values, score
+from lib.evaluation import accuracy, class_iou, compare_paired, estimate, miou, pseudo_values, score
 
 CLASSES = 6
 
@@ -31,6 +31,8 @@ def test_many_scores_at_once_are_those_of_each():
         one = score(confusions[index])
         assert miou(confusions)[index] == pytest.approx(one.miou)
         assert accuracy(confusions)[index] == pytest.approx(float(one.accuracy))
+        for c, iou in enumerate(np.nan_to_num(one.iou)):
+            assert class_iou(c)(confusions)[index] == pytest.approx(iou)
 
 
 def test_of_a_mean_the_interval_is_students():
