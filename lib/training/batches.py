@@ -12,6 +12,8 @@ from torch.utils.data import DataLoader, Dataset
 from ..parallel import WorkerDied
 from .signals import hidden_from_children
 
+GRACE = 0.5  # seconds in which a process that was killed is known to have ended
+
 
 class _Batches(Dataset):
     def __init__(self, sample: Callable[[int], Any]) -> None:
@@ -47,15 +49,21 @@ def make_batches(sample: Callable[[int], Any], steps: range, workers: int, pin: 
     try:
         yield from loader
     except Exception as error:
-        raise _translate(error) from error
+        raise _translate(error, loader._workers) from error
     finally:
         loader._shutdown_workers()  # a notebook keeps the traceback of an error, and with it the loader
 
 
-def _translate(error: Exception) -> Exception:
-    """What a worker raised, in its own words: torch puts the whole of its traceback into them."""
+def _translate(error: Exception, workers: Iterable[Any]) -> Exception:
+    """What a worker raised, in its own words: torch puts the whole of its traceback into them.
+
+    A worker that was killed shows itself late: by what torch says, or by a tensor that it can no longer hand over.
+    """
     text, name = str(error), type(error).__name__
-    if "exited unexpectedly" in text:
+    if isinstance(error, EOFError | ConnectionError | FileNotFoundError):
+        for worker in workers:
+            worker.join(GRACE)
+    if "exited unexpectedly" in text or any(worker.exitcode for worker in workers):
         what = "a process that makes batches was killed or crashed: is there memory for so many?"
         return WorkerDied(f"{what} Fewer workers need less; run again to go on from the last checkpoint")
     lines = text.splitlines()
