@@ -59,11 +59,15 @@ def _translate(error: Exception, workers: Iterable[Any]) -> Exception:
 
     A worker that was killed shows itself late: by what torch says, or by a tensor that it can no longer hand over.
     """
-    text, name = str(error), type(error).__name__
+    text, name, died = str(error), type(error).__name__, False
     if isinstance(error, EOFError | ConnectionError | FileNotFoundError):
-        for worker in workers:
-            worker.join(GRACE)
-    if "exited unexpectedly" in text or any(worker.exitcode for worker in workers):
+        try:
+            for worker in workers:
+                worker.join(GRACE)
+            died = any(worker.exitcode for worker in workers)
+        except RuntimeError:  # torch's own answer to the signal, which may come at any moment
+            died = True
+    if died or "exited unexpectedly" in text or "DataLoader worker (pid" in text:
         what = "a process that makes batches was killed or crashed: is there memory for so many?"
         return WorkerDied(f"{what} Fewer workers need less; run again to go on from the last checkpoint")
     lines = text.splitlines()
