@@ -16,12 +16,11 @@ from ..data.labels import IGNORE
 @dataclass(frozen=True)
 class RegionPoints:
     """vectors: mean unit embedding of each region. (R, D) float32. classes: index of the class that most of its pixels
-    have. (R,). share: of its labelled pixels that have it. (R,). cells: its size, in cells of 4 x 4 pixels. (R,)
+    have. (R,). cells: its size, in cells of 4 x 4 pixels. (R,)
     """
 
     vectors: np.ndarray
     classes: np.ndarray
-    share: np.ndarray
     cells: np.ndarray
 
 
@@ -61,7 +60,4 @@ def average_regions(embeddings: Tensor, regions: np.ndarray, truth: np.ndarray, 
     kept = (names >= 0) & (labelled.sum(axis=1) >= smallest)
     if not kept.any():
         raise ValueError(f"no region has {smallest} labelled cells of 4 x 4 pixels: are there regions of these frames?")
-    known = labelled[kept]
-    return RegionPoints(
-        sums[kept] / cells[kept, None], known.argmax(axis=1), known.max(axis=1) / known.sum(axis=1), cells[kept]
-    )
+    return RegionPoints(sums[kept] / cells[kept, None], labelled[kept].argmax(axis=1), cells[kept])

@@ -27,14 +27,11 @@ def test_regions_are_means_of_their_cells():
             own = labels[frame][inside & (labels[frame] != IGNORE)]
             if len(own) >= 2:
                 counts = np.bincount(own, minlength=3)
-                expected.append(
-                    (unit[frame][:, inside].mean(axis=1), counts.argmax(), counts.max() / len(own), inside.sum())
-                )
+                expected.append((unit[frame][:, inside].mean(axis=1), counts.argmax(), inside.sum()))
     assert len(found.vectors) == len(expected) > 3
-    for index, (vector, label, share, size) in enumerate(expected):
+    for index, (vector, label, size) in enumerate(expected):
         np.testing.assert_allclose(found.vectors[index], vector, rtol=1e-5)
         assert (found.classes[index], found.cells[index]) == (label, size)
-        assert found.share[index] == pytest.approx(share)
     assert len(draw_regions(found, STREET, 0).axes) == 1  # too few for neighbours
     with pytest.raises(ValueError, match="no region has 99 labelled cells"):
         average_regions(embeddings, grow(cells), grow(labels), smallest=99)

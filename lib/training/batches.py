@@ -3,6 +3,7 @@
 import signal
 import warnings
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from typing import Any
 
 import cv2
@@ -51,7 +52,10 @@ def make_batches(sample: Callable[[int], Any], steps: range, workers: int, pin: 
     except Exception as error:
         raise _translate(error, loader._workers) from error
     finally:
-        loader._shutdown_workers()  # a notebook keeps the traceback of an error, and with it the loader
+        # a notebook keeps the traceback of an error, and with it the loader; and a worker that crashes on its way out
+        # has done its work: torch would put that in the place of whatever ended the training
+        with suppress(RuntimeError):
+            loader._shutdown_workers()
 
 
 def _translate(error: Exception, workers: Iterable[Any]) -> Exception:

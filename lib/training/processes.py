@@ -81,6 +81,7 @@ def pick_rank_device(device: torch.device, local_rank: int) -> torch.device:
 
 
 def _run_rank(rank: int, ranks: int, folder: str, threads: int, connection: Connection) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # where a system cannot hide it from children
     threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(threads)
     try:
@@ -154,12 +155,16 @@ def train_in_processes(
             _end(ranks)
 
 
+def _terminate(ranks: list[Any]) -> None:
+    for rank in ranks:
+        if rank.is_alive():
+            rank.terminate()
+
+
 def _end(ranks: list[Any]) -> None:
     """Ask all that are alive to end, and kill those that have not done so after `PATIENCE`."""
     begun = [rank for rank in ranks if rank.pid]
-    for rank in begun:
-        if rank.is_alive():
-            rank.terminate()
+    _terminate(begun)
     last_moment = time.monotonic() + PATIENCE
     for rank in begun:
         rank.join(max(last_moment - time.monotonic(), 0))
@@ -179,26 +184,18 @@ class _Followed:
         self.killed: dict[int, int] = {}  # rank -> signal
 
     def follow(self) -> None:
-        """Show what the first rank reports until all have ended; if one fails, end the others."""
+        """Show what the first rank reports until all have ended, or one has failed; raise what went wrong."""
         last_moment = None
-        try:
-            with deferred_signals() as received:
-                while self.open and (last_moment is None or time.monotonic() < last_moment):
-                    for end in wait(list(self.open), timeout=POLL):
-                        self._receive(end)
-                    if len(received) > self.asked:
-                        self.asked = len(received)
-                        self._terminate()  # they finish the step and save
-                    if last_moment is None and (self.errors or self.killed):
-                        last_moment = time.monotonic() + GRACE  # one that fails takes others with it: who was first?
-        finally:
-            _end(self.ranks)
+        with deferred_signals() as received:
+            while self.open and (last_moment is None or time.monotonic() < last_moment):
+                for end in wait(list(self.open), timeout=POLL):
+                    self._receive(end)
+                if len(received) > self.asked:
+                    self.asked = len(received)
+                    _terminate(self.ranks)  # they finish the step and save
+                if last_moment is None and (self.errors or self.killed):
+                    last_moment = time.monotonic() + GRACE  # one that fails takes others with it: who was first?
         self._raise()
-
-    def _terminate(self) -> None:
-        for rank in self.ranks:
-            if rank.is_alive():
-                rank.terminate()
 
     def _receive(self, end: Connection) -> None:
         try:

@@ -11,7 +11,7 @@ import torch
 
 from lib.artifacts import files, read_json
 from lib.figures.training import draw_moments
-from lib.tests.training.fixtures import Line, run, weights
+from lib.tests.training.fixtures import Line, refuse_to_compile, run, weights
 from lib.training import History, engine, hash_tensors, learning_rate_at
 from lib.training.checkpoints import Checkpoints
 from lib.training.engine import pick_precision
@@ -289,13 +289,7 @@ def test_precision_follows_the_device(monkeypatch):
 
 
 def test_where_compilation_fails_training_goes_on_without(tmp_path, capsys, monkeypatch):
-    def refuse(self, *_, **__):
-        def fail(*_):
-            raise RuntimeError("no compiler here\nand more lines")
-
-        self._compiled_call_impl = fail
-
-    monkeypatch.setattr(torch.nn.Module, "compile", refuse)
+    monkeypatch.setattr(torch.nn.Module, "compile", refuse_to_compile)
     plain, tried = Line(), Line()
     expected = run(plain, tmp_path / "a")
     history = run(tried, tmp_path / "b", compiled=True)

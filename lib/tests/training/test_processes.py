@@ -14,7 +14,7 @@ from lib.networks import SynchronizedBatchNorm2d, synchronize_batch_norms
 from lib.parallel import WorkerDied
 from lib.parallel.ranks import sum_gradients, sum_ranks
 from lib.tests.methods.test_cpcdr import make_sources, make_task
-from lib.tests.training.fixtures import Line, run, weights
+from lib.tests.training.fixtures import Line, refuse_to_compile, run, weights
 
 
 def take_first_step(task) -> dict[str, torch.Tensor]:
@@ -154,13 +154,7 @@ def test_what_one_raises_is_raised(tmp_path):
 
 
 def test_where_compilation_fails_several_train_without(tmp_path, capsys, monkeypatch):
-    def refuse(self, *_, **__):
-        def fail(*_):
-            raise RuntimeError("no compiler here")
-
-        self._compiled_call_impl = fail
-
-    monkeypatch.setattr(torch.nn.Module, "compile", refuse)
+    monkeypatch.setattr(torch.nn.Module, "compile", refuse_to_compile)
     compiled, plain = Line(), Line()
     history = run(compiled, tmp_path / "a", processes=2, compiled=True)
     assert "torch.compile does not work here" in capsys.readouterr().out
