@@ -1,4 +1,4 @@
-"""Training with labels: the upper mark of notebook 05, where a network of the same kind starts from nothing."""
+"""Training with labels from nothing: the upper mark of notebook 05."""
 
 from dataclasses import dataclass
 
@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .data.labels import IGNORE
-from .networks import Embedder, seed_weights
-from .parallel import numpy_generator
+from ..data.labels import IGNORE
+from ..networks import Embedder, seed_weights
+from ..parallel import numpy_generator
 
 LABELLED = 5  # stream of random numbers
 BRIGHTNESS = 0.4  # colours are multiplied by 1 +- this, each channel by another 1 +- a quarter of it
