@@ -14,7 +14,7 @@ export PYTHONNOUSERSITE := 1
 unexport PYTHONPATH VIRTUAL_ENV
 
 .DEFAULT_GOAL := help
-.PHONY: help env run report doctor video test test-lib test-runs test-notebooks test-kill lint lock lab notebooks clean
+.PHONY: help env run report doctor video segment test test-lib test-runs test-notebooks test-kill lint lock lab notebooks clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -43,6 +43,10 @@ doctor: $(STAMP)  ## versions, device, disk, memory, data found, what can run he
 video: $(STAMP)  ## learn from a video and segment it: make video FILE=drive.mp4
 	@test -n "$(FILE)" || { echo "which video? make video FILE=drive.mp4"; exit 2; }
 	$(BIN)/python -m lib.run.video "$(FILE)"
+
+segment: $(STAMP)  ## label a video or a folder of images with a trained run: make segment RUN=street FILE=drive.mp4
+	@test -n "$(FILE)" || { echo "which video or folder? make segment RUN=street FILE=drive.mp4"; exit 2; }
+	$(BIN)/python -m lib.run.segment "$(RUN)" "$(FILE)"
 
 test: $(STAMP) test-lib test-runs test-notebooks  ## lib tests, the papers' runs cut to seconds, every notebook at its defaults
 

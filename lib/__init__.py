@@ -7,9 +7,9 @@ Axes: camera x right, y down, z forward; pixel (0, 0) is the centre of the top-l
 in pixels of the array beside them. `depth` runs along z in scene units; `inverse_depth` is 1 / depth.
 
 Modules import only from groups to their left:
-`params artifacts parallel` · `intrinsics camera` · `data` · `networks prototypes` · `superpixels regions` ·
+`params artifacts parallel` · `intrinsics camera` · `data` · `networks starts prototypes` · `superpixels regions` ·
 `copy_paste views` · `depth` · `methods` · `clustering evaluation` · `training` · `clusters finetuning inference` ·
-`benchmarks` · `figures widgets run`.
+`ablations` · `benchmarks` · `figures widgets run`.
 """
 
 from pathlib import Path

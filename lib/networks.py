@@ -4,16 +4,13 @@ Source: facts/cpcdr.md sec. 8 (Semantic FPN, Kirillov et al. 2019, as CPCDR uses
 on the small ResNets, whose cost on a CPU would otherwise be more than the backbone's.
 """
 
-import pickle
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 import torchvision
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -26,7 +23,6 @@ COARSEST = 32  # stride of the last feature map: image sides are multiples of it
 WIDTHS = {"resnet18": (64, 64), "resnet34": (64, 64), "resnet50": (256, 128)}  # pyramid, head; paper: (256, 128)
 GROUPS = 32  # of GroupNorm in the head
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, in 0..1
-WRAPPERS = ("state_dict", "model", "backbone")  # keys under which other projects keep a backbone's weights
 CHANNEL_SUM = (0, 2, 3)  # of (B, C, H, W)
 PARTS = ("backbone", "head", "projection")
 
@@ -214,49 +210,6 @@ def sample_embeddings(embeddings: Tensor, view: Tensor, points: Tensor) -> Tenso
     table = embeddings.permute(0, 2, 3, 1).reshape(-1, embeddings.shape[1])
     # a third of the time of grid_sample, whose backward pass is not deterministic on a GPU
     return F.embedding_bag(corners, table, mode="sum", per_sample_weights=shares)
-
-
-def _read_weights(path: Path) -> dict[str, Any]:
-    try:
-        if path.suffix == ".safetensors":
-            found = load_file(path)
-        else:
-            found = torch.load(path, map_location="cpu", weights_only=True)
-            found = next((found[k] for k in WRAPPERS if isinstance(found.get(k), dict)), found)
-    except FileNotFoundError:
-        raise FileNotFoundError(f"start: no file {path}; give random, imagenet or the file of a backbone") from None
-    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, AttributeError) as error:
-        raise ValueError(f"start: {path} holds no plain weights: save a state dict as .safetensors") from error
-    return {name.removeprefix("module.").removeprefix("backbone."): value for name, value in found.items()}
-
-
-def load_start(backbone: Backbone, start: str, encoder: str) -> None:
-    """Give the backbone the weights it starts from.
-
-    Args:
-        start: random (nothing happens), imagenet (torchvision downloads them), or a .safetensors or torch file with
-            torchvision's key names.
-    Raises:
-        ConnectionError: the download is not possible here.
-        FileNotFoundError, ValueError: no such file, or not the weights of this encoder; names the first that differs.
-    """
-    if start == "random":
-        return
-    if start == "imagenet":
-        source = torchvision.models.get_model_weights(encoder).IMAGENET1K_V1
-        try:
-            found = source.get_state_dict(progress=False, check_hash=True, weights_only=True)
-        except OSError as error:
-            advice = f"fetch {source.url} elsewhere and give its path, or use start = 'random'"
-            raise ConnectionError(f"start = 'imagenet' needs a download that failed ({error}): {advice}") from error
-    else:
-        found = _read_weights(Path(start).expanduser())
-    own = {name: value for name, value in backbone.state_dict().items() if not name.endswith("num_batches_tracked")}
-    for name, value in own.items():
-        if name not in found or found[name].shape != value.shape:
-            has = f"has shape {list(found[name].shape)}" if name in found else "is missing"
-            raise ValueError(f"start: {start} is no {encoder}: {name} {has}, expected {list(value.shape)}")
-    backbone.load_state_dict({name: found[name] for name in own}, strict=False)
 
 
 def save_networks(stage: Any, embedder: Embedder, prototypes: Tensor | None = None) -> None:

@@ -1,12 +1,22 @@
 """Scores of a segmentation that was learned without labels, and how far they can be trusted.
 
 `matching` from counts of classes and clusters to named classes and scores; `protocols` the same prediction by all rules
-in use; `intervals` what other seeds and other clips would have given; `frames` what is scored; `regions` as points of
-the embedding space.
+in use; `intervals` what other seeds and other clips would have given; `probes` what features hold by themselves;
+`frames` what is scored; `regions` as points of the embedding space.
 """
 
 from .frames import find_run_without_paste, read_labelled
-from .intervals import Estimate, accuracy, class_iou, compare_paired, estimate, miou, pseudo_values
+from .intervals import (
+    Estimate,
+    accuracy,
+    class_iou,
+    compare_left_out,
+    compare_paired,
+    estimate,
+    estimate_left_out,
+    miou,
+    pseudo_values,
+)
 from .matching import (
     MATCHINGS,
     UNNAMED,
@@ -22,12 +32,14 @@ from .matching import (
     normalize_score,
     score,
 )
+from .probes import Cells, count_over_clusters, gather_cells, vote_neighbours
 from .protocols import Labeling, count_protocols, find_labelings, score_protocols
 from .regions import RegionPoints, average_regions, find_region_maps
 
 __all__ = [
     "MATCHINGS",
     "UNNAMED",
+    "Cells",
     "Estimate",
     "Labeling",
     "RegionPoints",
@@ -35,14 +47,18 @@ __all__ = [
     "accuracy",
     "average_regions",
     "class_iou",
+    "compare_left_out",
     "compare_paired",
     "count_blocks",
+    "count_over_clusters",
     "count_pairs",
     "count_protocols",
     "estimate",
+    "estimate_left_out",
     "find_labelings",
     "find_region_maps",
     "find_run_without_paste",
+    "gather_cells",
     "match_by_count",
     "match_by_iou",
     "match_greedily",
@@ -55,4 +71,5 @@ __all__ = [
     "read_labelled",
     "score",
     "score_protocols",
+    "vote_neighbours",
 ]

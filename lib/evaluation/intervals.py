@@ -10,7 +10,7 @@ analysis of variance without replication: what varies between seeds and what var
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 from scipy import stats
@@ -79,6 +79,16 @@ class Estimate:
         """Of a difference: shown, reversed, or not shown."""
         return "shown" if self.low > 0 else "reversed" if self.high < 0 else "not shown"
 
+    def to_json(self) -> dict[str, float | int | None]:
+        """All numbers, and `smallest`; None for what a single block cannot tell."""
+        numbers = asdict(self) | {"smallest": float(self.smallest)}
+        return {name: None if math.isnan(number) else number for name, number in numbers.items()}
+
+    def __format__(self, sign: str) -> str:
+        """Value and interval to three digits; `sign` is "+" for a difference, else empty."""
+        interval = "" if math.isnan(self.low) else f" [{self.low:{sign}.3f}, {self.high:{sign}.3f}]"
+        return f"{self.value:{sign}.3f}{interval}"
+
 
 def pseudo_values(confusions: np.ndarray, statistic: Statistic = miou) -> np.ndarray:
     """Jackknife over blocks, seed by seed: what each block makes of the score of all.
@@ -116,6 +126,33 @@ def compare_paired(first: np.ndarray, second: np.ndarray, statistic: Statistic =
         raise ValueError(f"a paired comparison needs the same seeds and blocks on both sides, not {shapes}")
     values = [statistic(side.sum(axis=1)).mean() for side in (first, second)]
     return _estimate(float(values[0] - values[1]), pseudo_values(first, statistic) - pseudo_values(second, statistic))
+
+
+def estimate_left_out(totals: np.ndarray, left_out: np.ndarray) -> Estimate:
+    """`estimate` of a score that comes from no confusion: of all blocks, and of all but one.
+
+    Args:
+        totals: score of each seed. (S,); left_out: without each of the blocks. (S, B), B = 0 where there is one block
+    """
+    return _estimate(float(totals.mean()), _pseudo_values_left_out(totals, left_out))
+
+
+def compare_left_out(first: tuple[np.ndarray, np.ndarray], second: tuple[np.ndarray, np.ndarray]) -> Estimate:
+    """`compare_paired` of such scores: first minus second; each as the arguments of `estimate_left_out`.
+
+    Raises:
+        ValueError: seeds or blocks differ in number.
+    """
+    if first[1].shape != second[1].shape:
+        shapes = f"{first[1].shape} and {second[1].shape}"
+        raise ValueError(f"a paired comparison needs the same seeds and blocks on both sides, not {shapes}")
+    value = float(first[0].mean() - second[0].mean())
+    return _estimate(value, _pseudo_values_left_out(*first) - _pseudo_values_left_out(*second))
+
+
+def _pseudo_values_left_out(totals: np.ndarray, left_out: np.ndarray) -> np.ndarray:
+    blocks = left_out.shape[1]
+    return blocks * totals[:, None] - (blocks - 1) * left_out if blocks > 1 else np.full((len(totals), 1), np.nan)
 
 
 def _estimate(value: float, pseudo: np.ndarray) -> Estimate:

@@ -14,10 +14,11 @@ from torch.nn import functional as F
 from ..artifacts import Artifact, load, read_json, run_folder
 from ..copy_paste import Source
 from ..data import open_dataset
-from ..networks import PARTS, Embedder, load_networks, load_start, sample_embeddings, seed_weights
+from ..networks import PARTS, Embedder, load_networks, sample_embeddings, seed_weights
 from ..parallel.ranks import sum_ranks
 from ..params import AugmentationParams, TrainingParams, make
 from ..prototypes import Prototypes, contrast_groups
+from ..starts import load_start
 from .composites import CompositeSampler, executes_on_device
 from .sources import read_sources
 

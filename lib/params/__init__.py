@@ -6,14 +6,16 @@ reader changed it, into a frozen dataclass and stops on a name or a type that do
 """
 
 from .fields import ParameterError
-from .inputs import list_paths, reader_modules
+from .inputs import list_paths, locate, reader_modules
 from .reading import as_dict, decisive, fixed, is_text, make, read, read_file
 from .schemas import (
     DATASETS,
     SCHEMAS,
+    AblationParams,
     AugmentationParams,
     DepthParams,
     EvaluationParams,
+    FinetuningParams,
     RegionParams,
     SpeedParams,
     TrainingParams,
@@ -23,9 +25,11 @@ from .schemas import (
 __all__ = [
     "DATASETS",
     "SCHEMAS",
+    "AblationParams",
     "AugmentationParams",
     "DepthParams",
     "EvaluationParams",
+    "FinetuningParams",
     "ParameterError",
     "RegionParams",
     "SpeedParams",
@@ -36,6 +40,7 @@ __all__ = [
     "fixed",
     "is_text",
     "list_paths",
+    "locate",
     "make",
     "read",
     "read_file",

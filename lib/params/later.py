@@ -2,7 +2,120 @@
 
 from dataclasses import dataclass
 
-from .fields import check, check_choice, check_fraction, check_positive, how
+from .fields import check, check_choice, check_fraction, check_not_negative, check_positive, how
+
+
+@dataclass(frozen=True)
+class FinetuningParams:
+    """06_finetuning: what labels make of trained weights (CPCDR sec. 4.2, ViCE sec. 4.2)."""
+
+    run: str = "tiny"
+    seed: int = 0  # of k-means, of which cells are sampled, and of the probes
+    device: str = how("auto")
+    workers: int = how(0)  # processes that read frames ahead
+    upstream: str = ""  # another run whose 01 and 04 are used; empty = this run
+    learn_data: str = ""  # a run whose 01 names the frames with labels to learn from; empty = that of upstream
+    score_data: str = ""  # a run whose 01 names the frames that are scored; empty = as learn_data
+    split: str = "val"  # the frames that are scored
+    folds: tuple[int, ...] = ()  # of the data set: train and score once for each; empty = the fold of 01
+    cells: int = 8000  # training cells of 4 x 4 pixels, for neighbours and over-clustering
+    neighbours: int = 20  # that vote for a cell's class
+    over_clusters: tuple[int, ...] = (27, 128, 256)  # ViCE: 27, 128, 256
+    cluster_seeds: int = 3  # of k-means
+    probe_steps: int = 100  # of the linear probe (ViCE: 12000)
+    probe_learning_rate: float = 1.0  # ViCE: 0.01, for so many more steps
+    starts: tuple[str, ...] = ("random", "own")  # or imagenet, another run, a file of another project's weights
+    fractions: tuple[float, ...] = (0.0625, 1.0)  # of the labels (the papers: 1/30, 1/16, 1/8, 1/4, 1)
+    label_seed: int = 0  # of the order in which frames get labels
+    seeds: tuple[int, ...] = (0,)  # of the trainings
+    network: str = "semantic_fpn"  # or deeplab_v3 (PixDepth)
+    encoder: str = ""  # empty = that of 04
+    output_stride: int = 16  # of deeplab_v3: 8 or 16
+    frozen: bool = False  # keep the backbone as it is, and train what is around it
+    precision: str = "auto"  # as in 04
+    steps: int = 80  # of each training (CPCDR: 24000; with 1/16 of the labels 6000)
+    batch: int = 8  # CPCDR: 8, of its instances
+    optimizer: str = "sgd"
+    learning_rate: float = 0.05  # CPCDR: 0.01, of its instances
+    final_learning_rate: float = 0.0
+    warmup_steps: int = 10
+    schedule: str = "poly"  # poly, or cosine
+    momentum: float = 0.9
+    weight_decay: float = 1e-4
+    checkpoint_every: int = how(500)  # steps
+    instance_steps: int = 0  # of Mask R-CNN, with the largest of the fractions (CPCDR: 24000); 0 = no instances
+    instance_optimizer: str = "adam"  # CPCDR: sgd
+    instance_learning_rate: float = 5e-4  # CPCDR: 0.01, of sgd
+    expect: bool = how(True)
+
+    def __post_init__(self) -> None:
+        check_choice(self, "split", ("val", "test"))
+        check_choice(self, "network", ("semantic_fpn", "deeplab_v3"))
+        check_choice(self, "encoder", ("", "resnet18", "resnet34", "resnet50"))
+        check(self.output_stride in (8, 16), f"output_stride must be 8 or 16, not {self.output_stride}")
+        check_choice(self, "precision", ("auto", "float32", "bfloat16"))
+        for name in ("optimizer", "instance_optimizer"):
+            check_choice(self, name, ("adam", "sgd"))
+        check_choice(self, "schedule", ("poly", "cosine"))
+        check_positive(self, "cells", "neighbours", "probe_steps", "probe_learning_rate", "steps", "learning_rate")
+        check_positive(self, "cluster_seeds", "checkpoint_every", "instance_learning_rate")
+        check_not_negative(self, "instance_steps", "warmup_steps", "final_learning_rate", "weight_decay")
+        check_fraction(self, "momentum")
+        check(self.batch >= 2, f"batch must be at least 2, not {self.batch}: batch normalisation needs several images")
+        check(
+            bool(self.starts and self.fractions and self.seeds), "starts, fractions and seeds need one value at least"
+        )
+        for name in ("starts", "fractions", "seeds", "folds"):
+            values = getattr(self, name)
+            check(len(set(values)) == len(values), f"{name}: one value stands twice in {list(values)}")
+        check(all(0 < f <= 1 for f in self.fractions), f"fractions must lie in 0..1, above 0: {list(self.fractions)}")
+        check(all(k >= 2 for k in self.over_clusters), f"over_clusters must be 2 or more: {list(self.over_clusters)}")
+
+
+@dataclass(frozen=True)
+class AblationParams:
+    """09_ablations: one factor at a time (CPCDR sec. 4.3, tables 3 and 4)."""
+
+    run: str = "tiny"
+    device: str = how("auto")
+    workers: int = how(2)  # processes that make composites, and cut regions
+    processes: int = how(1)  # trainings beside each other, with one thread each; workers are then 0
+    seed: int = 0  # of nothing here; `seeds` are those of the trainings
+    upstreams: tuple[str, ...] = ()  # runs whose 01 to 04 say what is trained on and how, e.g. folds; empty = this run
+    split: str = "val"  # the frames that are scored
+    match_split: str = "val"  # the labelled frames that give the clusters their names
+    seeds: tuple[int, ...] = (0, 1)  # of the trainings, paired; the ledger of claims has 8
+    images: int = 4  # the base: M of an item (paper: 8)
+    pixel_weight: float = 0.5  # the base: lambda of eq. 7 (paper: 0.5)
+    regions: str = "depth"  # the base: the kind of region
+    vary_images: tuple[int, ...] = (0,)  # M in its place; 0 = no paste (paper: 0, 2, 4)
+    vary_weights: tuple[float, ...] = ()  # lambda in its place (paper: 0, 1)
+    vary_regions: tuple[str, ...] = ()  # paper: contours, truth; beside these grid and slic
+    steps: int = 60  # of the base; with fewer images a step there are more (paper: 100 epochs of 2975 images)
+    batch: int = 8  # of the training with labels (paper: 8, of its instances)
+    fraction: float = 0.0625  # of the labels (paper: 1/16)
+    finetune_steps: int = 40  # paper: 6000
+    finetune_learning_rate: float = 0.05  # CPCDR: 0.01, of its instances
+    record: str = ""  # show the table that outputs/reference/NAME.json keeps of a longer run; empty = none
+    expect: bool = how(True)
+
+    def __post_init__(self) -> None:
+        for name in ("split", "match_split"):
+            check_choice(self, name, ("train", "val", "test"))
+        for kind in (self.regions, *self.vary_regions):
+            known = ("depth", "slic", "grid", "felzenszwalb", "contours", "truth")
+            check(kind in known, f"regions must be of {', '.join(known)}; not {kind!r}")
+        check(
+            all(m == 0 or m >= 2 for m in self.vary_images), f"vary_images: 0, or 2 and more: {list(self.vary_images)}"
+        )
+        check(self.images >= 2, f"images must be at least 2, not {self.images}: the base pastes")
+        weights = (self.pixel_weight, *self.vary_weights)
+        check(all(0 <= weight <= 1 for weight in weights), f"weights must lie in 0..1: {list(weights)}")
+        check(0 < self.fraction <= 1, f"fraction must lie in 0..1, above 0, not {self.fraction}")
+        check_positive(self, "steps", "batch", "finetune_steps", "finetune_learning_rate", "processes")
+        check(
+            bool(self.seeds) and len(set(self.seeds)) == len(self.seeds), f"seeds: one of each, not {list(self.seeds)}"
+        )
 
 
 @dataclass(frozen=True)

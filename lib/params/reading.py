@@ -20,8 +20,9 @@ def _coerce(schema: type, name: str, value: Any) -> Any:
     kind = get_type_hints(schema)[name]
     if get_origin(kind) is tuple:
         inner = get_args(kind)[0]
-        if isinstance(value, list | tuple) and all(type(item) is inner for item in value):
-            return tuple(value)
+        allowed = (float, int) if inner is float else (inner,)
+        if isinstance(value, list | tuple) and all(type(item) in allowed for item in value):
+            return tuple(inner(item) for item in value)
         raise ParameterError(f"{name} must be a list of {inner.__name__}, not {value!r}")
     if kind is float and type(value) is int:
         return float(value)

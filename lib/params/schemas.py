@@ -6,7 +6,7 @@
 from dataclasses import dataclass
 
 from .fields import check, check_choice, check_finite, check_fraction, check_not_negative, check_positive, how, length
-from .later import SpeedParams, VideoParams
+from .later import AblationParams, FinetuningParams, SpeedParams, VideoParams
 
 DATASETS = {
     "street": "street.dataset:Street",
@@ -351,6 +351,7 @@ class EvaluationParams:
     seed: int = 0  # of k-means in the floor, and of the ceiling
     device: str = how("auto")
     upstream: str = ""  # another run whose 01 to 04 are scored; empty = this run
+    score_data: str = ""  # a run whose 01 names the frames that are scored; empty = that of upstream
     split: str = "val"  # the frames that are scored
     match_split: str = "val"  # the labelled frames that give the clusters their names
     clusters: int = 0  # 0 = as many as there are classes
@@ -377,6 +378,8 @@ SCHEMAS = {
     "03_augmentation": AugmentationParams,
     "04_training": TrainingParams,
     "05_evaluation": EvaluationParams,
+    "06_finetuning": FinetuningParams,
+    "09_ablations": AblationParams,
     "10_speed": SpeedParams,
     "11_your_video": VideoParams,
 }

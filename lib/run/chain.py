@@ -79,13 +79,8 @@ def read_run(folder: Path, overrides: dict[str, dict[str, Any]], run: str, data_
         if name == "01_depth" and data_root:
             changes["data_root"] = str(Path(data_root).expanduser().resolve())
         found = params.read_file(schema, path, changes) if path.is_file() else params.make(schema, changes)
-        values[name] = _locate(found)
+        values[name] = params.locate(found)
     return values
-
-
-def _locate(values: Any) -> Any:
-    """Files and folders that parameters name, from where the command was given: notebooks run elsewhere."""
-    return replace(values, **{name: str(path.absolute()) for name, path in params.list_paths(values).items()})
 
 
 def vary_seed(values: dict[str, Any], seed: int) -> dict[str, Any]:

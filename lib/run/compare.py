@@ -12,13 +12,12 @@ shown four times in five. All of it comes from the confusions that 05 keeps: not
 import argparse
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 
 from .. import artifacts, params
-from ..evaluation import Estimate, accuracy, compare_paired, estimate, miou
+from ..evaluation import accuracy, compare_paired, estimate, miou
 from .reference import REFERENCE, keep_picture
 
 SCORES = {"miou": miou, "miou_by_members": miou, "miou_greedy": miou, "accuracy": accuracy}
@@ -93,18 +92,13 @@ def _summarise(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "runs": [{k: run[k] for k in ("run", "seed", "metrics", "seconds")} for run in runs],
         "mean": {k: float(np.mean(v)) for k, v in values.items()},
         "range": {k: [min(v), max(v)] for k, v in values.items()},
-        "estimate": {k: _as_json(estimate(_stack(runs, k), score)) for k, score in SCORES.items()},
+        "estimate": {k: estimate(_stack(runs, k), score).to_json() for k, score in SCORES.items()},
     }
 
 
 def _stack(runs: Sequence[Mapping[str, Any]], key: str) -> np.ndarray:
     """Confusions of each run and block, of what a score is made from. (S, B, C, C + 1)"""
     return np.stack([run["confusions"]["miou" if key == "accuracy" else key] for run in runs])
-
-
-def _as_json(found: Estimate) -> dict[str, Any]:
-    numbers = {k: None if np.isnan(v) else v for k, v in asdict(found).items()}
-    return numbers | {"smallest": None if np.isnan(found.smallest) else float(found.smallest)}
 
 
 def _subtract(first: Sequence[Mapping[str, Any]], second: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
@@ -116,7 +110,7 @@ def _subtract(first: Sequence[Mapping[str, Any]], second: Sequence[Mapping[str, 
     found |= {k: [a["metrics"][k] - b["metrics"][k] for a, b in pairs] for k in SHOWN}
     sides = [list(side) for side in zip(*pairs)]
     compared = {k: compare_paired(*(_stack(side, k) for side in sides), score) for k, score in SCORES.items()}
-    return found | {"estimate": {k: _as_json(v) | {"verdict": v.verdict} for k, v in compared.items()}}
+    return found | {"estimate": {k: v.to_json() | {"verdict": v.verdict} for k, v in compared.items()}}
 
 
 def describe(found: Mapping[str, Any]) -> str:

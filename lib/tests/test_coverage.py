@@ -180,7 +180,7 @@ GOOD = [
         (4, "`12_else`"),
         (5, "`04.occlusion_weight`"),
         (5, "`4.prototypes`"),
-        (5, "`params/street/06_finetuning.yaml`"),
+        (5, "`params/street/06_nothing.yaml`"),
     ],
 )
 def test_a_mistake_in_a_cell_is_found(column, cell):

@@ -69,7 +69,6 @@ def test_groups_without_names_differ_in_colour():
 def run(tmp_path, monkeypatch):
     """01 to 04 of a run with random networks, finished; no 05."""
     monkeypatch.setattr(artifacts.stages, "OUTPUTS", tmp_path / "outputs")
-    monkeypatch.setattr(inference, "run_folder", artifacts.run_folder)
     values = DepthParams(run="x")
     stage = artifacts.begin("01_depth", values)
     stage.save_tensors("depth.safetensors", build_networks(values).depth.state_dict())

@@ -1,5 +1,3 @@
-import urllib.error
-
 import numpy as np
 import pytest
 import torch
@@ -13,7 +11,6 @@ from lib.networks import (
     Embedder,
     embed_images,
     load_networks,
-    load_start,
     prepare_images,
     sample_embeddings,
     save_networks,
@@ -161,55 +158,3 @@ def test_saved_networks_come_back(tmp_path):
     torch.testing.assert_close(embed_images(loaded, draw_images()), embed_images(embedder, draw_images()))
     assert torch.equal(prototypes, weight)
     assert not loaded.training
-
-
-@pytest.mark.parametrize("wrap", [lambda s: s, lambda s: {"state_dict": {f"module.{k}": v for k, v in s.items()}}])
-def test_start_from_a_file(tmp_path, wrap):
-    source, target = Backbone("resnet18"), Backbone("resnet18")
-    torch.save(wrap(source.state_dict()), tmp_path / "weights.pth")
-    load_start(target, str(tmp_path / "weights.pth"), "resnet18")
-    assert torch.equal(source.layer4[0].conv1.weight, target.layer4[0].conv1.weight)
-    save_file(source.state_dict(), tmp_path / "weights.safetensors")
-    load_start(target, str(tmp_path / "weights.safetensors"), "resnet18")
-
-
-def test_start_from_a_wrong_file_says_what_is_wrong(tmp_path):
-    target = Backbone("resnet18")
-    with pytest.raises(FileNotFoundError, match="no file"):
-        load_start(target, str(tmp_path / "nothing.pth"), "resnet18")
-    torch.save(Backbone("resnet50").state_dict(), tmp_path / "other.pth")
-    with pytest.raises(ValueError, match=r"is no resnet18: layer1\.0\.conv1\.weight has shape"):
-        load_start(target, str(tmp_path / "other.pth"), "resnet18")
-    (tmp_path / "damaged.safetensors").write_bytes(b"not weights at all")
-    with pytest.raises(ValueError, match="no plain weights"):
-        load_start(target, str(tmp_path / "damaged.safetensors"), "resnet18")
-    torch.save({"state_dict": target}, tmp_path / "pickled.pth")  # a whole module: code, not weights
-    with pytest.raises(ValueError, match="no plain weights"):
-        load_start(target, str(tmp_path / "pickled.pth"), "resnet18")
-
-
-def test_no_network_is_one_sentence(monkeypatch):
-    def refuse(*_, **__):
-        raise urllib.error.URLError("no route")
-
-    monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", refuse)
-    with pytest.raises(ConnectionError, match=r"start = 'imagenet' needs a download that failed .*start = 'random'"):
-        load_start(Backbone("resnet18"), "imagenet", "resnet18")
-
-
-def test_a_download_of_imagenet_weights_is_checked_and_used(monkeypatch):
-    """torchvision's file has a classifier too, which is passed over; its hash is in the name."""
-    served = torchvision.models.resnet18(weights=None)
-    asked = {}
-
-    def serve(url, **options):
-        asked.update(options, url=url)
-        return served.state_dict()
-
-    monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", serve)
-    backbone = Backbone("resnet18")
-    load_start(backbone, "imagenet", "resnet18")
-    torch.testing.assert_close(backbone.layer3[0].conv1.weight, served.layer3[0].conv1.weight, rtol=0, atol=0)
-    assert asked["check_hash"]
-    assert asked["weights_only"]
-    assert "resnet18-" in asked["url"]

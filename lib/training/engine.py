@@ -28,8 +28,9 @@ from .events import EventWriter
 from .processes import train_in_processes
 from .signals import deferred_signals
 
-LINES = 5  # printed a training
 SILENCE = 60.0  # seconds after which there is another line, for the log of a long night
+SCHEDULES = ("cosine", "poly")  # of learning rates
+POLY_POWER = 0.9
 READ_EVERY = 10  # steps between two looks at the numbers on a GPU: each look waits for it
 
 
@@ -52,7 +53,7 @@ class Task(Protocol):
 class Settings:
     """How to train. What may change on a resume: steps, device, workers, processes and the intervals.
 
-    steps, learning_rate, final_learning_rate, warmup_steps: see `learning_rate_at`.
+    steps, learning_rate, final_learning_rate, warmup_steps, schedule: see `learning_rate_at`.
     key: whatever decides the result and must be equal to go on (`Stage.resume_key`); JSON-ready.
     optimizer: sgd or adam. momentum: of SGD; Adam's first beta.
     device: where; with several processes of one machine on GPUs, each takes one.
@@ -64,6 +65,7 @@ class Settings:
     processes: that train together (`Task.for_rank`), each with a share of every batch.
     checkpoint_every, picture_every: in steps; picture_every 0 = only before the first step and after the last.
     tensorboard: write numbers and pictures into `folder`/tensorboard as well.
+    reports: lines that are printed, evenly spread; 0 = only one a minute.
     """
 
     steps: int
@@ -73,6 +75,7 @@ class Settings:
     optimizer: str = "sgd"
     final_learning_rate: float = 0.0
     warmup_steps: int = 0
+    schedule: str = "cosine"
     momentum: float = 0.9
     weight_decay: float = 0.0
     precision: str = "auto"
@@ -83,6 +86,7 @@ class Settings:
     checkpoint_every: int = 200
     picture_every: int = 0
     tensorboard: bool = False
+    reports: int = 5
 
 
 def read_settings(params: Any) -> dict[str, Any]:
@@ -91,10 +95,23 @@ def read_settings(params: Any) -> dict[str, Any]:
     return found | {"device": pick_device(params.device)}
 
 
-def learning_rate_at(step: int, steps: int, peak: float, final: float = 0.0, warmup_steps: int = 0) -> float:
-    """Rate of a step, 0 <= step < steps: linear up to `peak` over the warm-up, then half a cosine down to `final`."""
+def learning_rate_at(
+    step: int, steps: int, peak: float, final: float = 0.0, warmup_steps: int = 0, schedule: str = "cosine"
+) -> float:
+    """Rate of a step, 0 <= step < steps: linear up to `peak` over the warm-up, then down to `final`.
+
+    Args:
+        schedule: cosine, half of one; or poly, the share of steps that is left to the power `POLY_POWER`, as semantic
+            segmentation is trained with labels (facts/evaluation.md sec. 5).
+    Raises:
+        ValueError: no such schedule.
+    """
+    if schedule not in SCHEDULES:
+        raise ValueError(f"schedule must be {' or '.join(SCHEDULES)}, not {schedule!r}")
     if step < warmup_steps:
         return peak * (step + 1) / warmup_steps
+    if schedule == "poly":
+        return final + (peak - final) * (1 - (step - warmup_steps) / (steps - warmup_steps)) ** POLY_POWER
     share = (step - warmup_steps) / max(steps - 1 - warmup_steps, 1)
     return final + (peak - final) * (1 + math.cos(math.pi * share)) / 2
 
@@ -297,7 +314,8 @@ class _Training:
 
     def _take_step(self, batch: Any, step: int) -> dict[str, Any]:
         own = self.settings
-        rate = learning_rate_at(step, own.steps, own.learning_rate, own.final_learning_rate, own.warmup_steps)
+        ends = own.learning_rate, own.final_learning_rate
+        rate = learning_rate_at(step, own.steps, *ends, own.warmup_steps, own.schedule)
         for group in self.update.param_groups:
             group["lr"] = rate
         loss, numbers = _differentiate(self.task, batch, step, own)
@@ -307,7 +325,7 @@ class _Training:
     def _after(self, done: int, waiting: list[dict[str, Any]], received: list[int]) -> bool:
         """What happens between two steps; returns whether to stop."""
         own, last = self.settings, done == self.settings.steps
-        tell = last or done % max(own.steps // LINES, 1) == 0
+        tell = own.reports > 0 and (last or done % max(own.steps // own.reports, 1) == 0)
         save = last or done % own.checkpoint_every == 0
         look = last or (own.picture_every and done % own.picture_every == 0)
         ready = tell or save or look or own.device.type == "cpu" or done % READ_EVERY == 0

@@ -28,6 +28,21 @@ def test_learning_rate_follows_warmup_and_cosine():
     assert all(a >= b for a, b in itertools.pairwise(rates[10:]))
 
 
+def test_learning_rate_falls_as_a_power():
+    rates = [learning_rate_at(s, 50, 0.1, 0.01, 10, "poly") for s in range(50)]
+    assert rates[:11] == pytest.approx([0.1 * (s + 1) / 10 for s in range(10)] + [0.1])
+    assert rates[30] == pytest.approx(0.01 + 0.09 * 0.5**0.9)
+    with pytest.raises(ValueError, match="schedule must be cosine or poly"):
+        learning_rate_at(0, 50, 0.1, schedule="linear")
+
+
+def test_reports_are_as_many_as_wanted(tmp_path, capsys):
+    run(Line(), tmp_path / "a", steps=12, reports=3)
+    assert len(capsys.readouterr().out.splitlines()) == 3
+    run(Line(), tmp_path / "b", steps=12, reports=0)
+    assert not capsys.readouterr().out
+
+
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])
 def test_training_lowers_the_loss_and_logs(tmp_path, optimizer):
     history = run(Line(), tmp_path, steps=150, optimizer=optimizer, warmup_steps=5, weight_decay=1e-4)

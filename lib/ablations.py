@@ -1,0 +1,290 @@
+"""One factor at a time: what the number of mixed images, the mix of losses and the kind of region bring.
+
+The analogue of CPCDR's tables 3 and 4: trainings without labels that differ from a base in one thing, over several
+seeds; each is scored by its clusters, and by a training with few labels that starts from it. All see the same number
+of images: where a step has fewer, there are more steps. What a training gave is kept and never made twice.
+"""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import nn
+
+from . import evaluation
+from .artifacts import Artifact, hash_modules, load, read_json, write_aside
+from .clustering import cluster_vectors, map_prototypes
+from .copy_paste import Source, prepare_source
+from .data import Dataset, Frame, open_dataset
+from .evaluation import compare_paired, count_blocks, estimate, match_by_iou, match_greedily, merge_columns
+from .finetuning import LabelledSampler, LabelledTask, Lesson, choose_labelled, copy_parts, make_network, read_lesson
+from .methods.cpcdr import CpcdrTask
+from .methods.sources import read_maps
+from .parallel import parallel_map, pick_device
+from .params import AugmentationParams, RegionParams, make
+from .regions import FrameGrouper, cut_regions
+from .training import train
+
+SCORES = ("finetuned", "clusters", "greedy")  # of which confusions are kept
+VERSION = 1  # raise it when the same parameters would give another outcome: a night's work is kept over other changes
+
+
+@dataclass(frozen=True)
+class Setting:
+    """images: M, mixed in an item; 0 = the same views without a paste. pixel_weight: lambda of eq. 7. regions: a
+    `RegionParams.source`.
+    """
+
+    images: int
+    pixel_weight: float
+    regions: str
+
+    def __str__(self) -> str:
+        return f"M {self.images}, lambda {self.pixel_weight:g}, {self.regions} regions"
+
+
+@dataclass(frozen=True)
+class Ground:
+    """What all trainings of one run stand on: frames, depth, regions, recipe and settings of 04, and what is scored.
+
+    sources: kind of regions -> the frames ready to be pasted; filled when they are asked for.
+    """
+
+    run: str
+    dataset: Dataset
+    depth: Artifact
+    regions: Artifact
+    training: Artifact
+    recipe: AugmentationParams
+    lesson: Lesson
+    named: tuple[np.ndarray, np.ndarray]  # frames that name clusters: images (N, H, W, 3), class indices (N, H, W)
+    sources: dict[str, Sequence[Source]]
+
+
+def list_settings(
+    base: Setting, images: Sequence[int], weights: Sequence[float], kinds: Sequence[str]
+) -> list[Setting]:
+    """The base, and what differs from it in one thing; each once."""
+    varied = [replace(base, images=m) for m in images]
+    varied += [replace(base, pixel_weight=w) for w in weights] + [replace(base, regions=kind) for kind in kinds]
+    return list(dict.fromkeys([base, *varied]))
+
+
+def open_ground(run: str, split: str, match_split: str) -> Ground:
+    """Of a finished 04, whose own weights play no part.
+
+    Args:
+        split, match_split: frames that are scored, and those whose labels name clusters.
+    Raises:
+        ArtifactError: a stage is missing or out of date. ValueError: no labels.
+    """
+    training = load(run, "04_training")
+    depth, regions, augmentation = (training.source(n) for n in ("01_depth", "02_regions", "03_augmentation"))
+    recipe, dataset = make(AugmentationParams, read_json(augmentation.path("recipe.json"))), open_dataset(depth.params)
+    lesson = read_lesson(depth.params, depth.params, split)
+    named = lesson.scored_images, lesson.truth
+    if match_split != split:
+        named = evaluation.read_labelled(dataset, match_split)[1:]
+    return Ground(run, dataset, depth, regions, training, recipe, lesson, named, {})
+
+
+@dataclass(frozen=True)
+class _Cutter:
+    """Callable on a frame, sent to other processes: its regions, by another source than its 02 had."""
+
+    grouper: FrameGrouper
+    params: RegionParams
+
+    def __call__(self, frame: Frame) -> np.ndarray:
+        return cut_regions(self.grouper.observe_all(frame), self.params)
+
+
+def cut_frame(ground: Ground, kind: str, index: int) -> np.ndarray:
+    """Regions of one training frame, of this kind. (H, W) uint16"""
+    frame = ground.dataset.frames("train")[index]
+    if kind == ground.regions.params.source:
+        return read_maps(frame, ground.dataset, ground.depth, ground.regions)[0]
+    return _make_cutter(ground, kind)(frame)
+
+
+def _make_cutter(ground: Ground, kind: str) -> _Cutter:
+    values = replace(ground.regions.params, preset="none", source=kind, count=0, learned_from="")
+    # the finished 02 in the place of a stage that is being made: it has the parameters
+    return _Cutter(FrameGrouper(ground.dataset, ground.depth, ground.regions), values)
+
+
+def read_ground_sources(ground: Ground, kind: str, workers: int) -> Sequence[Source]:
+    """The training frames of a run with one kind of regions: those of its 02, or cut anew, as many in each frame."""
+    if kind not in ground.sources:
+        frames = ground.dataset.frames("train")
+        maps = [read_maps(frame, ground.dataset, ground.depth, ground.regions) for frame in frames]
+        if kind != ground.regions.params.source:
+            cut = parallel_map(_make_cutter(ground, kind), frames, max(workers, 1))
+            maps = [(regions, inverse_depth) for regions, (_, inverse_depth) in zip(cut, maps)]
+        images = map(ground.dataset.image, frames)
+        ground.sources[kind] = [prepare_source(image, *each) for image, each in zip(images, maps)]
+    return ground.sources[kind]
+
+
+def plan_training(setting: Setting, ground: Ground, values: Any, seed: int) -> tuple[AugmentationParams, Any]:
+    """Recipe of 03 and parameters of 04: those of the run, but for the setting, the seed, and steps.
+
+    Args:
+        values: parameters of 09; `steps` are those of the base.
+    """
+    mixed = setting.images or values.images
+    steps = round(values.steps * values.images / mixed)
+    recipe = replace(ground.recipe, images=mixed)
+    training = replace(
+        ground.training.params, seed=seed, steps=steps, pixel_weight=setting.pixel_weight, paste=setting.images > 0,
+        warmup_steps=min(ground.training.params.warmup_steps, steps // 5), start="random", processes=1,
+    )  # fmt: skip
+    return recipe, training
+
+
+def run_setting(setting: Setting, seed: int, ground: Ground, values: Any, folder: Path) -> dict[str, np.ndarray]:
+    """Train without labels, cluster and score, train on with few labels and score; or read what was kept.
+
+    Args:
+        values: parameters of 09. folder: where outcomes are kept.
+    Returns:
+        Confusions of each of `SCORES` by block, last column = no name. (B, C, C + 1); losses (steps,); a hash of the
+        code, as text.
+    """
+    recipe, training = plan_training(setting, ground, values, seed)
+    known = {"setting": asdict(setting), "seed": seed, "recipe": asdict(recipe), "training": asdict(training)}
+    known |= {name: getattr(values, name) for name in ("fraction", "finetune_steps", "finetune_learning_rate")}
+    known |= {"batch": values.batch, "split": [values.split, values.match_split], "regions": ground.regions.digest}
+    known |= {"version": VERSION}
+    place = folder / hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()[:16]
+    if not (place / "outcome.npz").is_file():
+        task = CpcdrTask(training, recipe, read_ground_sources(ground, setting.regions, values.workers))
+        options = {name: getattr(training, name) for name in ("optimizer", "momentum", "weight_decay", "precision")}
+        options |= {"device": pick_device(values.device), "key": {"trial": place.name}, "reports": 0}
+        rates = {n: getattr(training, n) for n in ("steps", "learning_rate", "final_learning_rate", "warmup_steps")}
+        history = train(task, place / "unlabelled", workers=values.workers, **rates, **options)
+        outcome = _score_clusters(task, ground) | _finetune(
+            task.networks["embedder"], ground, values, seed, place, options
+        )
+        outcome["losses"] = np.array(history.columns["loss"], np.float32)
+        outcome["code"] = np.array(hash_modules("lib.ablations"))
+        with write_aside(place / "outcome.npz") as aside:
+            np.savez_compressed(aside, **outcome)
+        for made in ("unlabelled", "labelled"):
+            shutil.rmtree(place / made)
+    with np.load(place / "outcome.npz") as file:
+        return {name: file[name] for name in file.files}
+
+
+@dataclass(frozen=True)
+class _Trainer:
+    """Callable on (setting, seed, run), in this process or sent to others; what runs stand on is read once in each."""
+
+    values: Any
+    folder: Path
+    grounds: dict[str, Ground] = field(default_factory=dict)
+
+    def __call__(self, trial: tuple[Setting, int, str]) -> dict[str, np.ndarray]:
+        setting, seed, run = trial
+        if run not in self.grounds:
+            self.grounds[run] = open_ground(run, self.values.split, self.values.match_split)
+        return run_setting(setting, seed, self.grounds[run], self.values, self.folder)
+
+
+def run_all(
+    settings: Sequence[Setting], runs: Sequence[str], values: Any, folder: Path
+) -> Iterator[tuple[tuple[Setting, int, str], dict[str, np.ndarray]]]:
+    """`run_setting` for all settings, seeds and runs, as they are done: seed by seed, so that there are always pairs.
+
+    Args:
+        values: parameters of 09; with `processes` above 1 so many trainings run beside each other, one thread each.
+    """
+    trials = [(setting, seed, run) for seed in values.seeds for run in runs for setting in settings]
+    several = values.processes > 1
+    trainer = _Trainer(replace(values, workers=0) if several else values, folder)
+    yield from zip(trials, parallel_map(trainer, trials, values.processes))
+
+
+def _score_clusters(task: CpcdrTask, ground: Ground) -> dict[str, np.ndarray]:
+    embedder, prototypes = task.networks["embedder"].eval(), task.networks["prototypes"].weight.detach()
+    lesson, count = ground.lesson, len(ground.lesson.classes)
+    look = partial(map_prototypes, embedder, prototypes)
+    pairs = count_blocks(lesson.truth, look(lesson.scored_images), lesson.blocks, count, len(prototypes))
+    naming = evaluation.count_pairs(ground.named[1], look(ground.named[0]), count, len(prototypes))
+    groups = cluster_vectors(prototypes, count).numpy()
+    names = match_by_iou(merge_columns(naming, groups))[groups]
+    return {
+        "clusters": evaluation.name_clusters(pairs, names),
+        "greedy": evaluation.name_clusters(pairs, match_greedily(naming)),
+    }
+
+
+def _finetune(
+    embedder: nn.Module, ground: Ground, values: Any, seed: int, place: Path, options: Mapping[str, Any]
+) -> dict[str, np.ndarray]:
+    lesson, count = ground.lesson, len(ground.lesson.classes)
+    network = make_network("semantic_fpn", embedder.about["encoder"], count, 16, seed)
+    copy_parts(network, embedder)
+    chosen = choose_labelled(len(lesson.learned), values.fraction)
+    task = LabelledTask(network, LabelledSampler(lesson.images, lesson.labels, values.batch, seed, chosen))
+    plan = {"steps": values.finetune_steps, "learning_rate": values.finetune_learning_rate, "schedule": "poly"}
+    plan |= {"warmup_steps": values.finetune_steps // 10, "optimizer": "sgd", "weight_decay": 1e-4, "momentum": 0.9}
+    train(task, place / "labelled", **{**options, **plan})
+    pairs = count_blocks(lesson.truth, task.predict(lesson.scored_images), lesson.blocks, count, count)
+    return {"finetuned": evaluation.name_clusters(pairs, np.arange(count))}
+
+
+def summarise(outcomes: Mapping[tuple[Setting, int, str], Mapping[str, np.ndarray]]) -> list[dict[str, Any]]:
+    """One row a setting, in the order in which they come; the first is the base. Runs are joined as further blocks.
+
+    Args:
+        outcomes: (setting, seed, run) -> what `run_setting` gave. A seed that not all runs have yet is left out, and in
+            a difference one that the base lacks: a night that was stopped has something to show.
+    Returns:
+        JSON-ready: setting, seeds, and for each of `SCORES` the mIoU as `Estimate.to_json`; in minus_base, None for
+        the base itself, its paired difference with a verdict.
+    """
+    settings, runs = (list(dict.fromkeys(key[i] for key in outcomes)) for i in (0, 2))
+    every = dict.fromkeys(seed for _, seed, _ in outcomes)
+    seeds = {s: [seed for seed in every if all((s, seed, run) in outcomes for run in runs)] for s in settings}
+
+    def stack(setting: Setting, score: str, chosen: Sequence[int]) -> np.ndarray:
+        return np.stack([np.concatenate([outcomes[setting, seed, run][score] for run in runs]) for seed in chosen])
+
+    rows, base = [], settings[0]
+    for setting in (s for s in settings if seeds[s]):
+        row = {"setting": str(setting), "seeds": seeds[setting]}
+        row |= {score: estimate(stack(setting, score, seeds[setting])).to_json() for score in SCORES}
+        common = [seed for seed in seeds[setting] if seed in seeds[base]] if setting != base else []
+        row["minus_base"] = None
+        if common:
+            sides = {score: [stack(which, score, common) for which in (setting, base)] for score in SCORES}
+            found = {score: compare_paired(*side) for score, side in sides.items()}
+            row["minus_base"] = {score: f.to_json() | {"verdict": f.verdict} for score, f in found.items()}
+        rows.append(row)
+    return rows
+
+
+def describe_rows(rows: Sequence[Mapping[str, Any]]) -> str:
+    """The rows of `summarise` as text: mIoU of each score with its interval, and the difference with its verdict."""
+    lines = []
+    for row in rows:
+        lines.append(f"{row['setting']}, {len(row['seeds'])} seed{'s' * (len(row['seeds']) > 1)}")
+        for score in SCORES:
+            lines.append(f"    {score:10} {_tell(row[score])}")
+            if row["minus_base"]:
+                difference = row["minus_base"][score]
+                lines[-1] += f"   minus the base {_tell(difference, '+')}: {difference['verdict']}"
+                lines[-1] += f" (from {difference['smallest']:.3f} on it would be)" if difference["smallest"] else ""
+    return "\n".join(lines)
+
+
+def _tell(found: Mapping[str, Any], sign: str = "") -> str:
+    interval = "" if found["low"] is None else f" [{found['low']:{sign}.3f}, {found['high']:{sign}.3f}]"
+    return f"{found['value']:{sign}.3f}{interval}"

@@ -1,0 +1,147 @@
+"""What features hold while no weight of the network changes: neighbours, and many clusters with names.
+
+Both learn from cells of 4 x 4 pixels of training frames; cells of scored frames get a class or a cluster. Sources: ViCE
+sec. 4.2 and app. (over-clustering: k-means over training embeddings, the nearest centre; facts/evaluation.md sec. 3);
+Wu et al. 2018 and DINO (weighted neighbours). The linear probe is trained: `finetuning.LinearProbe`.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from sklearn.cluster import KMeans
+from torch import Tensor
+from torch.nn import functional as F
+
+from ..data.labels import IGNORE
+from ..parallel import numpy_generator
+from .matching import UNNAMED, count_blocks, match_by_iou, match_greedily, name_clusters
+
+ROUNDS = 50  # of k-means
+SHARPNESS = 0.07  # temperature of the neighbours' votes
+CHUNK = 2048  # cells compared with all others at a time
+
+
+@dataclass(frozen=True)
+class Cells:
+    """Unit embeddings of cells of training frames, and their classes. vectors: (N, D) float32; classes: (N,) int64"""
+
+    vectors: Tensor
+    classes: Tensor
+
+
+def gather_cells(batches: Iterable[Tensor], labels: np.ndarray, most: int, seed: int) -> Cells:
+    """Labelled cells of some frames, the same number of each frame as far as they have them, drawn at random.
+
+    Args:
+        batches: embeddings, in the order of the labels. (<= B, D, H/4, W/4) each
+        labels: class indices, 255 = ignore; a cell has that of a pixel in its middle. (N, H, W)
+        most: cells in all.
+    Raises:
+        ValueError: not one labelled cell.
+    """
+    middle, each = labels[:, 2::4, 2::4].reshape(len(labels), -1), max(most // len(labels), 1)
+    vectors, classes, index = [], [], 0
+    for batch in batches:
+        for cells in F.normalize(batch.float()).flatten(2).transpose(1, 2):  # (h w, D)
+            known = np.flatnonzero(middle[index] != IGNORE)
+            rows = numpy_generator(seed, index).permutation(known)[:each]
+            vectors.append(cells[torch.from_numpy(rows).to(cells.device)])
+            classes.append(torch.from_numpy(middle[index, rows].astype(np.int64)))
+            index += 1
+    found = Cells(torch.cat(vectors), torch.cat(classes))
+    if not len(found.classes):
+        raise ValueError("there is not one labelled cell to learn from: check the split and the labels")
+    return found
+
+
+def vote_neighbours(
+    batches: Iterable[Tensor], cells: Cells, count: int, neighbours: int, size: tuple[int, int]
+) -> np.ndarray:
+    """The class that the nearest training cells vote for, with exp(cosine / 0.07) each; votes are enlarged first.
+
+    Args:
+        batches: embeddings of the frames. (<= B, D, H/4, W/4) each
+        count: of classes.
+        neighbours: that vote; fewer where there are fewer cells.
+        size: (H, W) of the labels.
+    Returns:
+        Class indices. (N, H, W) uint8
+    """
+    maps, taken = [], min(neighbours, len(cells.classes))
+    classes = cells.classes.to(cells.vectors.device)
+    for batch in batches:
+        unit = F.normalize(batch.float()).permute(0, 2, 3, 1)  # (B, h, w, D)
+        votes = []
+        for chunk in unit.flatten(0, 2).to(cells.vectors).split(CHUNK):
+            cosine, nearest = (chunk @ cells.vectors.T).topk(taken, dim=1)
+            vote = cosine.new_zeros(len(chunk), count)
+            votes.append(vote.scatter_add_(1, classes[nearest], ((cosine - 1) / SHARPNESS).exp()))
+        scores = torch.cat(votes).reshape(*unit.shape[:3], count).permute(0, 3, 1, 2)
+        large = F.interpolate(scores, size=size, mode="bilinear", align_corners=False)
+        maps.append(large.argmax(dim=1).to(torch.uint8).cpu().numpy())
+    return np.concatenate(maps)
+
+
+def fit_centers(cells: Cells, clusters: int, seed: int) -> Tensor:
+    """k-means over unit embeddings: means, which are shorter than 1. (K, D) on the device of the cells
+
+    Raises:
+        ValueError: more clusters than cells.
+    """
+    if clusters > len(cells.vectors):
+        raise ValueError(f"cannot make {clusters} clusters of {len(cells.vectors)} cells: sample more cells")
+    model = KMeans(clusters, n_init=1, max_iter=ROUNDS, random_state=seed).fit(cells.vectors.cpu().numpy())
+    return torch.from_numpy(model.cluster_centers_).to(cells.vectors)
+
+
+def _nearest(unit: Tensor, centers: Tensor) -> Tensor:
+    half = centers.square().sum(dim=1) / 2
+    return torch.cat([(chunk @ centers.T - half).argmax(dim=1) for chunk in unit.split(CHUNK * 8)])
+
+
+def assign_centers(batches: Iterable[Tensor], centers: Tensor, size: tuple[int, int]) -> Iterator[np.ndarray]:
+    """The nearest centre of each pixel's enlarged unit embedding, batch by batch. (<= B, H, W) uint16 each"""
+    for batch in batches:
+        for embedding in batch.float().to(centers).split(1):
+            pixels = F.interpolate(embedding, size=size, mode="bilinear", align_corners=False)[0].flatten(1).T
+            yield _nearest(F.normalize(pixels), centers).reshape(1, *size).cpu().numpy().astype(np.uint16)
+
+
+def name_centers(cells: Cells, centers: Tensor, count: int, matching: str) -> np.ndarray:
+    """The class of each centre, by the labels of the training cells alone. (K,)
+
+    Args:
+        matching: greedy, the majority; or iou, one centre a class, others without a name.
+    """
+    nearest = _nearest(cells.vectors, centers).cpu().numpy()
+    pairs = np.zeros((count, len(centers)), np.int64)
+    np.add.at(pairs, (cells.classes.cpu().numpy(), nearest), 1)
+    names = match_greedily(pairs) if matching == "greedy" else match_by_iou(pairs)
+    return np.where(pairs.sum(axis=0) > 0, names, UNNAMED)
+
+
+def count_over_clusters(
+    batches: Iterable[Tensor],
+    cells: Cells,
+    clusters: int,
+    seed: int,
+    truth: np.ndarray,
+    blocks: np.ndarray,
+    count: int,
+    matching: str = "greedy",
+) -> np.ndarray:
+    """Confusions of an over-clustering: k-means over training cells, named by them, scored on other frames.
+
+    Args:
+        batches: embeddings of the scored frames. (<= B, D, H/4, W/4) each
+        truth: class indices, 255 = ignore. (N, H, W); blocks: clip of each frame. (N,); count: of classes.
+        matching: see `name_centers`.
+    Returns:
+        One table a block, last column = no name. (B, C, C + 1) int64
+    """
+    centers = fit_centers(cells, clusters, seed)
+    found = np.concatenate(list(assign_centers(batches, centers, truth.shape[1:])))
+    pairs = count_blocks(truth, found, blocks, count, clusters)
+    return name_clusters(pairs, name_centers(cells, centers, count, matching))

@@ -1,0 +1,36 @@
+"""Pictures of notebook 09: what each change brings."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from . import new_figure
+
+TITLES = {"finetuned": "fine-tuned with few labels", "clusters": "clusters, one to one", "greedy": "greedy"}
+
+
+def draw_effects(rows: Sequence[Mapping[str, Any]]) -> Figure:
+    """mIoU of each setting minus that of the base, with 95 % intervals; grey = what would not be shown.
+
+    Args:
+        rows: of `ablations.summarise`, or what a record kept of it.
+    """
+    base, varied = rows[0], [row for row in rows[1:] if row["minus_base"]]
+    figure = new_figure(width=9, height=0.32 * len(varied) + 1.2)
+    panels = figure.subplots(1, len(TITLES), sharey=True)
+    for axes, (score, title) in zip(panels, TITLES.items()):
+        axes.axvline(0, color="k", lw=0.8)
+        for place, row in enumerate(varied):
+            found = row["minus_base"][score]
+            if found["smallest"] is not None:
+                reach = (-found["smallest"], found["smallest"])
+                axes.plot(reach, (place, place), color="#e2e2e2", lw=9, solid_capstyle="butt", zorder=0)
+                color = {"shown": "#0072b2", "reversed": "#d55e00"}.get(found["verdict"], "#777777")
+                axes.plot((found["low"], found["high"]), (place, place), color=color, lw=1.8)
+            axes.plot(found["value"], place, "o", color="k", ms=4)
+        axes.set_title(f"{title}\nbase {base[score]['value']:.3f}", fontsize=9)
+        axes.tick_params(labelsize=8)
+    panels[0].set_yticks(range(len(varied)), [row["setting"] for row in varied], fontsize=8)
+    panels[0].invert_yaxis()
+    return figure

@@ -1,0 +1,111 @@
+"""Which weights a network begins its training with labels from, and what it took over."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import nn
+
+from ..artifacts import Artifact, ArtifactError, load, run_folder
+from ..networks import Embedder, load_networks, seed_weights
+from ..starts import load_start
+from .networks import DeepLabV3, SemanticFPN
+
+OWN = "own"  # the start: the 04 that the notebook stands on
+KEPT = ("backbone", "head")  # parts of an embedder that a semantic FPN has too
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """What a network took over: names of parts, tensors and values of it, and those that are new."""
+
+    start: str
+    parts: tuple[str, ...]
+    tensors: int
+    values: int
+    new_values: int
+
+    def __str__(self) -> str:
+        taken = (
+            f"{', '.join(self.parts)}: {self.tensors} tensors, {self.values / 1e6:.2f} million values"
+            if self.parts
+            else "nothing"
+        )
+        return f"{self.start} gives {taken}; new: {self.new_values / 1e6:.2f} million"
+
+
+def name_start(start: str) -> str:
+    """How a start is called in tables: a file by its name, all others as they are."""
+    return Path(start).name if "/" in start else start
+
+
+def find_pretrained(start: str, own: Artifact) -> Artifact | None:
+    """The finished 04 that a start names: `own`, or that of another run; None = no run: random, imagenet or a file.
+
+    Raises:
+        ArtifactError: the run's 04 is unfinished or out of date.
+    """
+    if start == OWN:
+        return own
+    known = start not in ("random", "imagenet") and "/" not in start and run_folder(start).is_dir()
+    return load(start, "04_training") if known else None
+
+
+def make_network(kind: str, encoder: str, classes: int, stride: int, seed: int) -> nn.Module:
+    """A semantic_fpn or deeplab_v3 with fresh weights."""
+    with seed_weights(seed):
+        return SemanticFPN(encoder, classes) if kind == "semantic_fpn" else DeepLabV3(encoder, classes, stride)
+
+
+def transfer(network: nn.Module, start: str, encoder: str, pretrained: Artifact | None = None) -> Transfer:
+    """Give a network the weights of a start, as far as it has the same parts; of a file or ImageNet the backbone alone.
+
+    Args:
+        pretrained: of `find_pretrained`.
+    Raises:
+        ValueError: the start has another encoder. FileNotFoundError, ConnectionError: as `load_start`.
+    """
+    before = sum(p.numel() for p in network.parameters())
+    if pretrained is None:
+        taken = load_start(network.backbone, start, encoder)
+        parts, values = ("backbone",) if taken else (), dict(network.backbone.state_dict())
+        values = {name: values[name] for name in taken}
+    else:
+        source = load_networks(pretrained)[0]
+        parts, values = _copy(network, source, pretrained, encoder), {}
+        for part in parts:
+            values |= {f"{part}.{name}": v for name, v in getattr(source, part).state_dict().items()}
+    learned = dict(network.named_parameters())
+    size = sum(v.numel() for name, v in values.items() if name in learned or f"backbone.{name}" in learned)
+    return Transfer(name_start(start), parts, len(values), size, before - size)
+
+
+def _copy(network: nn.Module, source: Embedder, pretrained: Artifact, encoder: str) -> tuple[str, ...]:
+    if source.about["encoder"] != encoder:
+        known = f"04 of run {pretrained.run!r} has a {source.about['encoder']}, not {encoder}"
+        raise ValueError(f"{known}: set encoder to the same")
+    return copy_parts(network, source)
+
+
+def copy_parts(network: nn.Module, embedder: nn.Module) -> tuple[str, ...]:
+    """Give a network those parts of an embedder of the same encoder that it has too; their names."""
+    parts = KEPT if isinstance(network, SemanticFPN) else KEPT[:1]
+    for part in parts:
+        getattr(network, part).load_state_dict(getattr(embedder, part).state_dict())
+    return parts
+
+
+def check_starts(starts: tuple[str, ...], own: Artifact) -> None:
+    """Find out before any long work whether all starts are there.
+
+    Raises:
+        ValueError: names what is neither a word that is known, nor a run, nor a file.
+    """
+    for start in starts:
+        if start in ("random", "imagenet") or Path(start).expanduser().is_file():
+            continue
+        try:
+            found = find_pretrained(start, own)
+        except ArtifactError as error:
+            raise ValueError(f"starts: {start!r}: {error}") from error
+        if found is None:
+            raise ValueError(f"starts: {start!r} is no run and no file: give random, imagenet, own, a run or a file")

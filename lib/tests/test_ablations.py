@@ -1,0 +1,111 @@
+"""One factor at a time: settings, equal numbers of images, outcomes that are kept, paired rows."""
+
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from lib import ablations
+from lib.ablations import SCORES, Ground, Setting, list_settings, plan_training, run_all, run_setting, summarise
+from lib.data.labels import STREET
+from lib.figures.ablations import draw_effects
+from lib.finetuning import Lesson
+from lib.params import AblationParams, AugmentationParams, TrainingParams
+
+from .methods.test_cpcdr import SMALL, make_sources
+
+BASE = Setting(4, 0.5, "depth")
+VALUES = AblationParams(seeds=(0,), images=2, steps=2, batch=2, finetune_steps=2, workers=0, device="cpu", fraction=1.0)
+
+
+def make_ground(run="here"):
+    rng, sources = np.random.default_rng(0), make_sources()
+    images = np.stack([source.pyramid[0][..., :3] for source in sources])
+    labels = (rng.random(images.shape[:3]) < 0.5).astype(np.uint8)
+    blocks = np.array(["a", "b", "b", "c", "c"])
+    lesson = Lesson(
+        STREET.subset("two", (0, 1)), list(range(5)), images, labels, list(range(5)), images, labels, blocks
+    )
+    training = SimpleNamespace(params=TrainingParams(**SMALL, precision="float32"))
+    part = SimpleNamespace(digest="abc", params=SimpleNamespace(source="depth"))
+    recipe = AugmentationParams(images=2)
+    return Ground(run, None, part, part, training, recipe, lesson, (images, labels), {"depth": sources})
+
+
+def test_settings_differ_from_the_base_in_one_thing():
+    found = list_settings(BASE, (0, 2, 4), (0.0, 1.0), ("grid", "depth"))
+    assert found[0] == BASE
+    assert [str(s) for s in found[1:]] == [
+        "M 0, lambda 0.5, depth regions",
+        "M 2, lambda 0.5, depth regions",
+        "M 4, lambda 0, depth regions",
+        "M 4, lambda 1, depth regions",
+        "M 4, lambda 0.5, grid regions",
+    ], "what equals the base stands once"
+
+
+def test_all_settings_see_as_many_images():
+    values, ground = replace(VALUES, images=8, steps=30), make_ground()
+    seen = {}
+    for images in (0, 2, 4, 8):
+        recipe, training = plan_training(Setting(images, 0.5, "depth"), ground, values, seed=3)
+        seen[images] = 2 * recipe.images * training.steps
+        assert training.paste == (images > 0)
+        assert (training.seed, training.start) == (3, "random")
+    assert set(seen.values()) == {480}
+
+
+def test_an_outcome_is_kept(tmp_path, monkeypatch):
+    ground, setting = make_ground(), Setting(2, 0.5, "depth")
+    first = run_setting(setting, 0, ground, VALUES, tmp_path)
+    assert all(first[score].shape == (3, 2, 3) for score in SCORES)
+    assert len({first[score].sum() for score in SCORES}) == 1
+    assert len(first["losses"]) == 2
+    assert [path.name for path in next(tmp_path.iterdir()).iterdir()] == ["outcome.npz"]
+
+    def refuse(*_, **__):
+        raise AssertionError("trained again")
+
+    monkeypatch.setattr(ablations, "train", refuse)
+    again = run_setting(setting, 0, ground, replace(VALUES, seeds=(0, 1), vary_regions=("grid",)), tmp_path)
+    np.testing.assert_array_equal(again["clusters"], first["clusters"])
+    for other in (replace(setting, pixel_weight=1.0), replace(setting, images=0)):
+        with pytest.raises(AssertionError, match="trained again"):
+            run_setting(other, 0, ground, VALUES, tmp_path)
+
+
+def test_seed_by_seed(tmp_path, monkeypatch):
+    monkeypatch.setattr(ablations, "open_ground", lambda run, *_: run)
+    monkeypatch.setattr(ablations, "run_setting", lambda setting, seed, ground, *_: (str(setting), seed, ground))
+    settings = [Setting(2, 0.5, "depth"), Setting(0, 0.5, "depth")]
+    found = list(run_all(settings, ("a", "b"), replace(VALUES, seeds=(0, 1)), tmp_path))
+    assert [(seed, run) for (_, seed, run), _ in found] == [(s, r) for s in (0, 1) for r in ("a", "a", "b", "b")]
+    assert all(outcome == (str(key[0]), key[1], key[2]) for key, outcome in found)
+
+
+def make_outcome(rng, hits):
+    hit = rng.integers(hits - 5, hits + 5, (6, 2))
+    confusion = np.stack([np.stack([h, 100 - h, 0 * h], axis=1)[:, :] for h in hit.T], axis=1)
+    confusion[:, 1] = confusion[:, 1, [1, 0, 2]]
+    return dict.fromkeys(SCORES, confusion)
+
+
+def test_rows_are_paired_and_runs_are_further_blocks():
+    rng, other = np.random.default_rng(0), replace(BASE, images=0)
+    outcomes = {}
+    for seed in (0, 1, 2):
+        for run in ("a", "b"):
+            outcomes[BASE, seed, run] = make_outcome(rng, 80)
+            outcomes[other, seed, run] = make_outcome(rng, 60)
+    rows = summarise(outcomes)
+    assert [row["setting"] for row in rows] == [str(BASE), str(other)]
+    assert rows[0]["minus_base"] is None
+    assert rows[1]["clusters"]["blocks"] == 12
+    assert rows[1]["minus_base"]["clusters"]["verdict"] == "reversed"
+    assert rows[1]["minus_base"]["clusters"]["smallest"] > 0
+    outcomes.pop((other, 2, "b"))
+    assert summarise(outcomes)[1]["seeds"] == [0, 1], "a night that was stopped"
+    assert summarise(outcomes)[0]["seeds"] == [0, 1, 2]
+    assert "reversed" in ablations.describe_rows(rows)
+    assert len(draw_effects(rows).axes) == 3
