@@ -33,7 +33,7 @@ from .matching import (
     score,
 )
 from .probes import Cells, count_over_clusters, gather_cells, vote_neighbours
-from .protocols import Labeling, count_protocols, find_labelings, score_protocols
+from .protocols import Labeling, count_protocols, find_labelings, score_cuts, score_protocols
 from .regions import RegionPoints, average_regions, find_region_maps
 
 __all__ = [
@@ -70,6 +70,7 @@ __all__ = [
     "pseudo_values",
     "read_labelled",
     "score",
+    "score_cuts",
     "score_protocols",
     "vote_neighbours",
 ]

@@ -116,3 +116,22 @@ def score_protocols(
 def _score(counts: np.ndarray, names: np.ndarray) -> dict[str, Any]:
     found = score(name_clusters(counts, names))
     return {"miou": found.miou, "accuracy": found.accuracy, "counted": found.counted}
+
+
+def score_cuts(
+    scored: np.ndarray, naming: np.ndarray, group: Callable[[int], np.ndarray], cuts: Sequence[int]
+) -> list[tuple[int, float, float]]:
+    """mIoU of ever more clusters: named one to one by IoU, and greedily. The second is what merging has left to name.
+
+    Args:
+        scored, naming: counts of classes and prototypes, of frames that are scored and that give names. (C, K) each
+        group: number of clusters -> cluster of each prototype, (K,).
+        cuts: numbers of clusters.
+    """
+    rows = []
+    for cut in cuts:
+        clusters = group(cut)
+        merged = merge_columns(naming, clusters)
+        found = (_score(scored, MATCHINGS[matching](merged)[clusters])["miou"] for matching in ("iou", "greedy"))
+        rows.append((cut, *found))
+    return rows

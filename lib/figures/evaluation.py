@@ -135,6 +135,25 @@ def _without_seed(clustering: str) -> str:
     return clustering.partition(", seed")[0]
 
 
+def draw_cuts(lines: Mapping[str, Sequence[tuple[int, float, float]]]) -> Figure:
+    """mIoU over the number of clusters, for each way to make them: dashed one to one, solid greedy.
+
+    Args:
+        lines: name -> rows of `evaluation.score_cuts`.
+    """
+    figure = new_figure(width=6, height=2.6)
+    axes = figure.subplots()
+    for (name, rows), color in zip(lines.items(), COLORS):
+        cuts, one_to_one, greedy = zip(*rows)
+        axes.plot(cuts, greedy, "o-", color=color, ms=3, label=f"{name}, greedy")
+        axes.plot(cuts, one_to_one, "o--", color=color, ms=3, label=f"{name}, one to one")
+    axes.set(title="What is left to name", xlabel="clusters", ylabel="mIoU", xscale="log", ylim=(0, None))
+    axes.set_xticks(cuts, [str(cut) for cut in cuts], minor=False)
+    axes.set_xticks([], minor=True)
+    axes.legend(fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
+    return figure
+
+
 def draw_classes(
     iou: dict[str, np.ndarray], intervals: Sequence[tuple[float, float]], confusion: np.ndarray, classes: ClassSet
 ) -> Figure:

@@ -28,6 +28,10 @@ COUNTS = {
     "04_training": {"steps": 2, "pixel_points": 100, "region_points": 200, "workers": 0},
     "05_evaluation": {"pictures": 2},
 }
+LABELLED = {  # 06, of the runs that have it
+    "cells": 60, "over_clusters": "[4]", "cluster_seeds": 1, "probe_steps": 2, "fractions": "[1.0]", "workers": 0,
+    "steps": 2, "batch": 2, "warmup_steps": 0, "instance_steps": 2,
+}  # fmt: skip
 
 
 def link(folder: Path, files: list[Path]) -> None:
@@ -84,13 +88,29 @@ def look_at_video(folder: Path) -> subprocess.CompletedProcess:
     return subprocess.run(command, cwd=folder, env=surroundings, capture_output=True, text=True, timeout=900)
 
 
+def counts_of(run: str) -> dict:
+    """What is overridden in each notebook that the run has parameters of."""
+    finetunes = (ROOT / "params" / run / "06_finetuning.yaml").is_file()
+    folds = {"folds": "[0, 1]"} if run == "kitti" else {}
+    return COUNTS | ({"06_finetuning": LABELLED | folds} if finetunes else {})
+
+
 def execute(run: str, folder: Path) -> subprocess.CompletedProcess:
     """The command of the README, with every size and count overridden, on one core."""
     root = folder / "data" / run
     root.mkdir(parents=True)
     ARRANGE[run](root)
-    changes = [f"{name}.{key}={value}" for name, counts in COUNTS.items() for key, value in counts.items()]
-    words = ["--data-root", str(root), "--out", str(folder / run), *(w for change in changes for w in ("-p", change))]
+    changes = [f"{name}.{key}={value}" for name, counts in counts_of(run).items() for key, value in counts.items()]
+    last = max(counts_of(run))[:2]
+    words = [
+        "--to",
+        last,
+        "--data-root",
+        str(root),
+        "--out",
+        str(folder / run),
+        *(w for change in changes for w in ("-p", change)),
+    ]
     surroundings = {**os.environ, "DATA_CACHE": str(folder / "cache"), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "lib.run", f"params/{run}", *words]
     return subprocess.run(command, cwd=ROOT, env=surroundings, capture_output=True, text=True, timeout=900)
@@ -109,10 +129,14 @@ def finished(tmp_path_factory):
 def test_the_papers_run_goes_through(run, finished):
     folder, runs = finished
     assert runs[run].returncode == 0, runs[run].stdout[-3000:] + runs[run].stderr[-3000:]
-    for name in COUNTS:
+    for name in counts_of(run):
         assert artifacts.load(str(folder / run), name).metrics["protocol"]
     scores = artifacts.load(str(folder / run), "05_evaluation").metrics
     assert 0 <= scores["miou"] <= 1
+    if run != "coco":
+        metrics = artifacts.load(str(folder / run), "06_finetuning").metrics
+        assert 0 <= metrics["miou_own_1"] <= 1
+        assert 0 <= metrics["ap_own"] <= metrics["ap50_own"] <= 1
     assert list((folder / "cache" / "prepared").glob("*/*.json")), "frames were prepared once"
 
 

@@ -1,6 +1,7 @@
 """Mask R-CNN on the pre-trained backbone: what it takes over, that it learns, and that it does so twice alike."""
 
 import io
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -19,7 +20,16 @@ from lib.evaluation.instances import (
     read_truth,
 )
 from lib.figures.instances import draw_instances
-from lib.finetuning import labelled
+from lib.finetuning import (
+    Trial,
+    describe_instances,
+    labelled,
+    read_lesson,
+    read_truths,
+    run_instance_trial,
+    smallest_thing,
+    summarise_instances,
+)
 from lib.finetuning.instances import (
     AlignedPool,
     InstanceNetwork,
@@ -31,7 +41,7 @@ from lib.finetuning.instances import (
 )
 from lib.finetuning.instances import _make_targets as make_targets
 from lib.networks import Embedder, seed_weights
-from lib.params import DepthParams
+from lib.params import DepthParams, FinetuningParams
 from lib.training import hash_tensors, train
 
 THINGS = find_things(STREET)
@@ -242,3 +252,30 @@ def test_the_picture_is_drawn(street):
     figure.savefig(buffer, format="png")
     assert 1000 < len(buffer.getvalue()) < 150_000
     assert any(text.get_text() == "car 1.00" for text in figure.axes[6].texts)
+
+
+def test_trainings_of_things_are_kept_and_compared(tmp_path, monkeypatch):
+    params = DepthParams(train_clips=1, frames_per_clip=3, val_clips=2, scored_frames_per_clip=1)
+    lesson, values = read_lesson(params, params, "val"), FinetuningParams(instance_steps=1, batch=2, warmup_steps=0)
+    own = SimpleNamespace(params=SimpleNamespace(encoder="resnet18"))
+    truths, folder = read_truths(lesson), tmp_path / "kept"
+    trials = [Trial("random", 1.0, seed, fold) for fold in (0, 1) for seed in (0, 1)]
+    outcomes = {t: run_instance_trial(t, lesson, truths, values, own, folder, {}) for t in trials}
+    first = outcomes[trials[0]]
+    assert first.left_out.shape == (2, 2)
+    assert [found.masks.shape[1:] for found in first.shown] == [(64, 128)] * 2
+    assert first.by_class.shape == (2,)
+    (row,) = summarise_instances(outcomes)
+    assert (row["ap"].seeds, row["ap"].blocks) == (2, 4), "blocks of both folds"
+    assert row["ap50"].value == pytest.approx(np.mean([o.ap50 for o in outcomes.values()]))
+    assert "AP50" in describe_instances([row])
+    assert (smallest_thing((1024, 2048)), smallest_thing((384, 768)), smallest_thing((64, 128))) == (100, 14, 8)
+
+    def refuse(*_, **__):
+        raise AssertionError("trained again")
+
+    monkeypatch.setattr("lib.finetuning.instance_trials.train", refuse)
+    again = run_instance_trial(trials[0], lesson, truths, values, own, folder, {})
+    np.testing.assert_array_equal(again.shown[0].masks, first.shown[0].masks)
+    with pytest.raises(AssertionError, match="trained again"):
+        run_instance_trial(trials[0], lesson, truths, replace(values, instance_steps=2), own, folder, {})

@@ -1,12 +1,23 @@
 """Intervals over seeds and clips: against textbook formulas, and by simulation of comparisons without any effect."""
 
+import dataclasses
 import math
 
 import numpy as np
 import pytest
 from scipy import stats
 
-from lib.evaluation import accuracy, class_iou, compare_paired, estimate, miou, pseudo_values, score
+from lib.evaluation import (
+    accuracy,
+    class_iou,
+    compare_left_out,
+    compare_paired,
+    estimate,
+    estimate_left_out,
+    miou,
+    pseudo_values,
+    score,
+)
 
 CLASSES = 6
 
@@ -97,3 +108,31 @@ def test_what_cannot_be_told():
     same, _ = draw(rng, 2, 4)
     nothing = compare_paired(same, same)
     assert (nothing.value, nothing.low, nothing.high, nothing.verdict) == (0, 0, 0, "not shown")
+
+
+def test_scores_without_a_confusion_come_from_leaving_out():
+    """Average precision has none; where there is one, both ways give the same."""
+    rng, numbers = np.random.default_rng(1), dataclasses.astuple
+    sides = [draw(rng, 3, 7)[0] for _ in range(2)]
+    left_out = []
+    for side in sides:
+        totals = miou(side.sum(axis=1))
+        without = np.stack([miou(np.delete(side, block, axis=1).sum(axis=1)) for block in range(7)], axis=1)
+        left_out.append((totals, without))
+        assert numbers(estimate_left_out(totals, without)) == pytest.approx(numbers(estimate(side)))
+    assert numbers(compare_left_out(*left_out)) == pytest.approx(numbers(compare_paired(*sides)))
+    alone = estimate_left_out(np.array([0.5]), np.zeros((1, 0)))
+    assert alone.value == 0.5
+    assert math.isnan(alone.low)
+    with pytest.raises(ValueError, match="same seeds and blocks"):
+        compare_left_out(left_out[0], (left_out[1][0], left_out[1][1][:, :3]))
+
+
+def test_an_estimate_as_text_and_as_json():
+    found = estimate(draw(np.random.default_rng(2), 2, 5)[0])
+    assert f"{found}" == f"{found.value:.3f} [{found.low:.3f}, {found.high:.3f}]"
+    assert f"{found:+}".startswith(f"{found.value:+.3f} [+")
+    assert found.to_json()["smallest"] == pytest.approx(found.smallest)
+    alone = estimate(draw(np.random.default_rng(2), 1, 1)[0])
+    assert f"{alone}" == f"{alone.value:.3f}"
+    assert alone.to_json()["low"] is None

@@ -132,3 +132,20 @@ def test_a_start_that_is_a_file_counts_as_one_and_a_name_does_not(tmp_path):
     for name in ("random", "imagenet", "street"):
         assert params.list_paths(params.TrainingParams(start=name)) == {}
     assert params.list_paths(params.VideoParams(start=2.0, path="film.mp4")).keys() == {"path"}
+
+
+def test_of_several_starts_files_are_found_from_where_the_command_was_given(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "swav.pth").write_bytes(b"")
+    given = params.FinetuningParams(starts=("random", "swav.pth", "own", "cityscapes"))
+    assert list(params.list_paths(given)) == ["starts 1"]
+    assert params.locate(given).starts == ("random", str(tmp_path / "swav.pth"), "own", "cityscapes")
+    assert params.locate(params.FinetuningParams()) == params.FinetuningParams()
+    assert params.make(params.FinetuningParams, {"fractions": [0.25, 1]}).fractions == (0.25, 1.0)
+
+
+def test_no_notebook_looks_at_test_clips_by_itself():
+    """Choose on validation, report on test: a report asks for it in a parameter file."""
+    for name, schema in params.SCHEMAS.items():
+        for field in ("split", "match_split"):
+            assert getattr(schema(), field, "val") == "val", f"{name}: {field} of the defaults"
