@@ -83,7 +83,7 @@ def identify(
     elif Path(start).expanduser().is_file():
         start = hash_file(Path(start).expanduser())
     known = {name: getattr(values, name) for name in DECIDING} | {"encoder": encoder, "data": dict(data)}
-    known |= {"trial": [start, trial.fraction, trial.seed, trial.fold], "code": hash_modules(module)}
+    known |= {"trial": [start, trial.fraction, trial.seed, trial.fold], "code": [module, hash_modules(module)]}
     return hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()[:16]
 
 

@@ -40,6 +40,7 @@ from lib.finetuning.instances import (
     prepare_images,
 )
 from lib.finetuning.instances import _make_targets as make_targets
+from lib.finetuning.trials import identify
 from lib.networks import Embedder, seed_weights
 from lib.params import DepthParams, FinetuningParams
 from lib.training import hash_tensors, train
@@ -270,6 +271,10 @@ def test_trainings_of_things_are_kept_and_compared(tmp_path, monkeypatch):
     assert row["ap50"].value == pytest.approx(np.mean([o.ap50 for o in outcomes.values()]))
     assert "AP50" in describe_instances([row])
     assert (smallest_thing((1024, 2048)), smallest_thing((384, 768)), smallest_thing((64, 128))) == (100, 14, 8)
+
+    same = Trial("random", 1.0, 0), replace(values, steps=1), "resnet18", {}, None
+    names = {identify(*same, module) for module in ("lib.finetuning.trials", "lib.finetuning.instance_trials")}
+    assert len(names) == 2, "a training of classes with the same numbers is another one"
 
     def refuse(*_, **__):
         raise AssertionError("trained again")
