@@ -27,7 +27,7 @@ from .finetuning import LabelledSampler, LabelledTask, Lesson, choose_labelled, 
 from .methods.cpcdr import CpcdrTask
 from .methods.sources import read_maps
 from .parallel import parallel_map, pick_device
-from .params import AugmentationParams, RegionParams, make
+from .params import AugmentationParams, RegionParams, decisive, make
 from .regions import FrameGrouper, cut_regions
 from .training import train
 
@@ -148,6 +148,16 @@ def plan_training(setting: Setting, ground: Ground, values: Any, seed: int) -> t
     return recipe, training
 
 
+def _decide(values: Any) -> dict[str, Any]:
+    return {name: value for name, value in decisive(values).items() if name not in ("run", "upstream")}
+
+
+def _hash_maps(ground: Ground) -> str:
+    """Of the regions of 02, whose every change in depth is a change too: a chain made again gives the same."""
+    maps = {n: about["sha256"] for n, about in ground.regions.manifest["files"].items() if n.startswith("regions/")}
+    return hashlib.sha256(json.dumps(maps, sort_keys=True).encode()).hexdigest()
+
+
 def run_setting(setting: Setting, seed: int, ground: Ground, values: Any, folder: Path) -> dict[str, np.ndarray]:
     """Train without labels, cluster and score, train on with few labels and score; or read what was kept.
 
@@ -158,9 +168,9 @@ def run_setting(setting: Setting, seed: int, ground: Ground, values: Any, folder
         code, as text.
     """
     recipe, training = plan_training(setting, ground, values, seed)
-    known = {"setting": asdict(setting), "seed": seed, "recipe": asdict(recipe), "training": asdict(training)}
+    known = {"setting": asdict(setting), "seed": seed, "recipe": _decide(recipe), "training": _decide(training)}
     known |= {name: getattr(values, name) for name in ("fraction", "finetune_steps", "finetune_learning_rate")}
-    known |= {"batch": values.batch, "split": [values.split, values.match_split], "regions": ground.regions.digest}
+    known |= {"batch": values.batch, "split": [values.split, values.match_split], "regions": _hash_maps(ground)}
     known |= {"version": VERSION}
     place = folder / hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()[:16]
     if not (place / "outcome.npz").is_file():

@@ -28,7 +28,8 @@ def make_ground(run="here"):
         STREET.subset("two", (0, 1)), list(range(5)), images, labels, list(range(5)), images, labels, blocks
     )
     training = SimpleNamespace(params=TrainingParams(**SMALL, precision="float32"))
-    part = SimpleNamespace(digest="abc", params=SimpleNamespace(source="depth"))
+    manifest = {"files": {"regions/a.png": {"sha256": "abc"}}}
+    part = SimpleNamespace(manifest=manifest, params=SimpleNamespace(source="depth"))
     recipe = AugmentationParams(images=2)
     return Ground(run, None, part, part, training, recipe, lesson, (images, labels), {"depth": sources})
 
