@@ -22,7 +22,7 @@ def test_overrides():
     assert chain.parse_overrides(["04_training.steps=500", "4.paste=false"]) == {
         "04_training": {"steps": 500, "paste": False}
     }
-    for wrong in ("steps=5", "04_training.steps", "09.steps=5", "04.steps=["):
+    for wrong in ("steps=5", "04_training.steps", "07.steps=5", "04.steps=["):
         with pytest.raises(params.ParameterError):
             chain.parse_overrides([wrong])
 

@@ -21,7 +21,7 @@ from .report import Report, first_sentence
 
 PARAMS = ROOT / "params"
 RATES = ("street", "kitti-depth", "camvid")  # runs whose rates are used for those that have no record, the best first
-LAST = "05_evaluation"  # the chain ends here, unless a run has a file for more
+LAST = "05_evaluation"  # the chain ends here; what stands on it has commands of its own
 FIRST = ("street", "tiny")  # in this order, then the others by name
 LARGEST_CHECK = 4e9  # bytes of a stage; to verify more would take too long here
 DONE = ("up to date", "finished")  # how the states begin that leave nothing to do
@@ -75,13 +75,15 @@ def show_run(
 
 
 def plan_stages(folder: Path, values: Mapping[str, Any]) -> list[str]:
-    """What a run is about: the chain, on real data up to the last one with a file, and later ones that have one."""
+    """What a run's command makes: the chain, on real data up to the last one with a file; later ones that have a file
+    only where it stops before 05, as that of a video does.
+    """
     files = [name for name in params.SCHEMAS if (folder / f"{name}.yaml").is_file()]
     early, later = [name for name in files if name <= LAST], [name for name in files if name > LAST]
     if later and not early:
         return later
     last = early[-1] if early and values["01_depth"].dataset != "street" else LAST
-    return [name for name in params.SCHEMAS if name <= last] + later
+    return [name for name in params.SCHEMAS if name <= last] + (later if last != LAST else [])
 
 
 def write_command(run: str, names: list[str], depth: params.DepthParams, root: str) -> str:
