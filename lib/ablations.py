@@ -257,8 +257,8 @@ def summarise(outcomes: Mapping[tuple[Setting, int, str], Mapping[str, np.ndarra
         outcomes: (setting, seed, run) -> what `run_setting` gave. A seed that not all runs have yet is left out, and in
             a difference one that the base lacks: a night that was stopped has something to show.
     Returns:
-        JSON-ready: setting, seeds, and for each of `SCORES` the mIoU as `Estimate.to_json`; in minus_base, None for
-        the base itself, its paired difference with a verdict.
+        JSON-ready: setting, what in it is varied, seeds, and for each of `SCORES` the mIoU as `Estimate.to_json`; in
+        minus_base, None for the base itself, its paired difference with a verdict.
     """
     settings, runs = (list(dict.fromkeys(key[i] for key in outcomes)) for i in (0, 2))
     every = dict.fromkeys(seed for _, seed, _ in outcomes)
@@ -269,14 +269,14 @@ def summarise(outcomes: Mapping[tuple[Setting, int, str], Mapping[str, np.ndarra
 
     rows, base = [], settings[0]
     for setting in (s for s in settings if seeds[s]):
-        row = {"setting": str(setting), "seeds": seeds[setting]}
+        varied = {name: value for name, value in asdict(setting).items() if value != getattr(base, name)}
+        row = {"setting": str(setting), "varied": varied, "seeds": seeds[setting]}
         row |= {score: estimate(stack(setting, score, seeds[setting])).to_json() for score in SCORES}
         common = [seed for seed in seeds[setting] if seed in seeds[base]] if setting != base else []
         row["minus_base"] = None
         if common:
             sides = {score: [stack(which, score, common) for which in (setting, base)] for score in SCORES}
-            found = {score: compare_paired(*side) for score, side in sides.items()}
-            row["minus_base"] = {score: f.to_json() | {"verdict": f.verdict} for score, f in found.items()}
+            row["minus_base"] = {score: compare_paired(*side).to_json(verdict=True) for score, side in sides.items()}
         rows.append(row)
     return rows
 

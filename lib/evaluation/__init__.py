@@ -16,6 +16,7 @@ from .intervals import (
     estimate_left_out,
     miou,
     pseudo_values,
+    rows_to_json,
 )
 from .matching import (
     MATCHINGS,
@@ -69,6 +70,7 @@ __all__ = [
     "normalize_score",
     "pseudo_values",
     "read_labelled",
+    "rows_to_json",
     "score",
     "score_cuts",
     "score_protocols",

@@ -9,8 +9,9 @@ analysis of variance without replication: what varies between seeds and what var
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 from scipy import stats
@@ -79,15 +80,23 @@ class Estimate:
         """Of a difference: shown, reversed, or not shown."""
         return "shown" if self.low > 0 else "reversed" if self.high < 0 else "not shown"
 
-    def to_json(self) -> dict[str, float | int | None]:
-        """All numbers, and `smallest`; None for what a single block cannot tell."""
+    def to_json(self, verdict: bool = False) -> dict[str, float | int | str | None]:
+        """All numbers, and `smallest`; None for what a single block cannot tell. verdict: too; of a difference."""
         numbers = asdict(self) | {"smallest": float(self.smallest)}
-        return {name: None if math.isnan(number) else number for name, number in numbers.items()}
+        found = {name: None if math.isnan(number) else number for name, number in numbers.items()}
+        return found | ({"verdict": self.verdict} if verdict else {})
 
     def __format__(self, sign: str) -> str:
         """Value and interval to three digits; `sign` is "+" for a difference, else empty."""
         interval = "" if math.isnan(self.low) else f" [{self.low:{sign}.3f}, {self.high:{sign}.3f}]"
         return f"{self.value:{sign}.3f}{interval}"
+
+
+def rows_to_json(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Rows of a table, JSON-ready: estimates become their numbers, with a verdict where the name says `minus`."""
+    return [
+        {k: v.to_json(verdict="minus" in k) if isinstance(v, Estimate) else v for k, v in row.items()} for row in rows
+    ]
 
 
 def pseudo_values(confusions: np.ndarray, statistic: Statistic = miou) -> np.ndarray:

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from ..data.labels import IGNORE
 from ..parallel import numpy_generator
-from .matching import UNNAMED, count_blocks, match_by_iou, match_greedily, name_clusters
+from .matching import UNNAMED, count_pairs, match_by_iou, match_greedily, name_clusters
 
 ROUNDS = 50  # of k-means
 SHARPNESS = 0.07  # temperature of the neighbours' votes
@@ -101,12 +101,12 @@ def _nearest(unit: Tensor, centers: Tensor) -> Tensor:
     return torch.cat([(chunk @ centers.T - half).argmax(dim=1) for chunk in unit.split(CHUNK * 8)])
 
 
-def assign_centers(batches: Iterable[Tensor], centers: Tensor, size: tuple[int, int]) -> Iterator[np.ndarray]:
-    """The nearest centre of each pixel's enlarged unit embedding, batch by batch. (<= B, H, W) uint16 each"""
+def enlarge_pixels(batches: Iterable[Tensor], size: tuple[int, int]) -> Iterator[Tensor]:
+    """Unit embeddings of all pixels, enlarged bilinearly to (H, W), frame by frame. (<= B, D, h, w)... -> (H W, D)..."""
     for batch in batches:
-        for embedding in batch.float().to(centers).split(1):
-            pixels = F.interpolate(embedding, size=size, mode="bilinear", align_corners=False)[0].flatten(1).T
-            yield _nearest(F.normalize(pixels), centers).reshape(1, *size).cpu().numpy().astype(np.uint16)
+        for embedding in batch.float().split(1):
+            pixels = F.interpolate(embedding, size=size, mode="bilinear", align_corners=False)
+            yield F.normalize(pixels[0].flatten(1).T)
 
 
 def name_centers(cells: Cells, centers: Tensor, count: int, matching: str) -> np.ndarray:
@@ -125,23 +125,28 @@ def name_centers(cells: Cells, centers: Tensor, count: int, matching: str) -> np
 def count_over_clusters(
     batches: Iterable[Tensor],
     cells: Cells,
-    clusters: int,
-    seed: int,
+    trials: Iterable[tuple[int, int]],
     truth: np.ndarray,
     blocks: np.ndarray,
     count: int,
     matching: str = "greedy",
-) -> np.ndarray:
-    """Confusions of an over-clustering: k-means over training cells, named by them, scored on other frames.
+) -> dict[tuple[int, int], np.ndarray]:
+    """Confusions of over-clusterings: k-means over training cells, named by them, scored on other frames.
 
     Args:
-        batches: embeddings of the scored frames. (<= B, D, H/4, W/4) each
+        batches: embeddings of the scored frames, which are gone through once. (<= B, D, H/4, W/4) each
+        trials: (number of clusters, seed of k-means) of each over-clustering.
         truth: class indices, 255 = ignore. (N, H, W); blocks: clip of each frame. (N,); count: of classes.
         matching: see `name_centers`.
     Returns:
-        One table a block, last column = no name. (B, C, C + 1) int64
+        Of each trial one table a block, last column = no name. (B, C, C + 1) int64
     """
-    centers = fit_centers(cells, clusters, seed)
-    found = np.concatenate(list(assign_centers(batches, centers, truth.shape[1:])))
-    pairs = count_blocks(truth, found, blocks, count, clusters)
-    return name_clusters(pairs, name_centers(cells, centers, count, matching))
+    centers = {(clusters, seed): fit_centers(cells, clusters, seed) for clusters, seed in trials}
+    named, row = np.unique(blocks, return_inverse=True)
+    pairs = {trial: np.zeros((len(named), count, trial[0]), np.int64) for trial in centers}
+    for index, pixels in enumerate(enlarge_pixels(batches, truth.shape[1:])):
+        for trial, each in centers.items():
+            found = _nearest(pixels.to(each), each).reshape(truth.shape[1:]).cpu().numpy()
+            pairs[trial][row[index]] += count_pairs(truth[index], found, count, trial[0])
+    names = {trial: name_centers(cells, each, count, matching) for trial, each in centers.items()}
+    return {trial: name_clusters(pairs[trial], names[trial]) for trial in centers}

@@ -18,7 +18,7 @@ from .instance_trials import (
 from .labelled import LabelledSampler, LabelledTask, LazyFrames, choose_labelled, gather_labelled
 from .networks import DeepLabV3, Frozen, LinearProbe, SemanticFPN, dilate
 from .starts import Transfer, check_starts, copy_parts, find_pretrained, make_network, name_start, transfer
-from .trials import Outcome, Trial, describe_summary, list_trials, run_trial, stack_outcomes, summarise, to_json
+from .trials import Outcome, Trial, describe_summary, list_trials, run_trial, stack_outcomes, summarise
 
 __all__ = [
     "DeepLabV3",
@@ -54,6 +54,5 @@ __all__ = [
     "stack_outcomes",
     "summarise",
     "summarise_instances",
-    "to_json",
     "transfer",
 ]

@@ -170,12 +170,3 @@ def describe_summary(rows: Sequence[Mapping[str, Any]]) -> str:
                 f" (from {difference.smallest:.3f} on it would be)" if not np.isnan(difference.smallest) else ""
             )
     return "\n".join(lines)
-
-
-def to_json(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """The rows of `summarise`, JSON-ready; a difference has its verdict and the smallest effect that it would show."""
-    found = []
-    for row in rows:
-        difference = row["minus_first"] and row["minus_first"].to_json() | {"verdict": row["minus_first"].verdict}
-        found.append({**row, "miou": row["miou"].to_json(), "minus_first": difference})
-    return found

@@ -110,7 +110,7 @@ def _subtract(first: Sequence[Mapping[str, Any]], second: Sequence[Mapping[str, 
     found |= {k: [a["metrics"][k] - b["metrics"][k] for a, b in pairs] for k in SHOWN}
     sides = [list(side) for side in zip(*pairs)]
     compared = {k: compare_paired(*(_stack(side, k) for side in sides), score) for k, score in SCORES.items()}
-    return found | {"estimate": {k: v.to_json() | {"verdict": v.verdict} for k, v in compared.items()}}
+    return found | {"estimate": {k: v.to_json(verdict=True) for k, v in compared.items()}}
 
 
 def describe(found: Mapping[str, Any]) -> str:

@@ -11,6 +11,7 @@ import torch
 
 from lib import artifacts
 from lib.data.labels import CAMVID_11, CITYSCAPES_19, STREET
+from lib.evaluation import rows_to_json
 from lib.finetuning import (
     DeepLabV3,
     Frozen,
@@ -31,7 +32,6 @@ from lib.finetuning import (
     read_lesson,
     run_trial,
     summarise,
-    to_json,
     transfer,
 )
 from lib.finetuning import labelled as labelled_frames
@@ -250,7 +250,7 @@ def test_trials_are_kept_and_summarised(own, tmp_path, monkeypatch):
     assert rows[0]["minus_first"] is None
     assert (rows[1]["minus_first"].seeds, rows[1]["minus_first"].blocks) == (2, 2)
     assert "4 labelled frames, own" in describe_summary(rows)
-    assert to_json(rows)[1]["minus_first"]["verdict"] in ("shown", "not shown", "reversed")
+    assert rows_to_json(rows)[1]["minus_first"]["verdict"] in ("shown", "not shown", "reversed")
 
     def refuse(*_, **__):
         raise AssertionError("trained again")

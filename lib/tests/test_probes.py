@@ -7,7 +7,7 @@ from sklearn.neighbors import NearestNeighbors
 from torch.nn import functional as F
 
 from lib.data.labels import IGNORE
-from lib.evaluation import Cells, count_over_clusters, gather_cells, miou, probes, vote_neighbours
+from lib.evaluation import Cells, count_blocks, count_over_clusters, gather_cells, miou, probes, vote_neighbours
 
 
 def make_frames(frames=3, dimensions=5, seed=0):
@@ -63,18 +63,23 @@ def test_pixels_go_to_the_nearest_centre_and_take_its_name():
     centers = probes.fit_centers(cells, 6, seed=0)
     large = F.normalize(F.interpolate(scored, size=(32, 64), mode="bilinear", align_corners=False))
     distance = (large.permute(0, 2, 3, 1)[..., None, :] - centers).norm(dim=-1)
-    found = np.concatenate(list(probes.assign_centers(scored.split(1), centers, (32, 64))))
-    assert (found == distance.argmin(dim=-1).numpy()).mean() > 0.999
+    expected = distance.argmin(dim=-1)
+    for index, pixels in enumerate(probes.enlarge_pixels(scored.split(2), (32, 64))):
+        torch.testing.assert_close(pixels, large[index].flatten(1).T)
+        assert (probes._nearest(pixels, centers).reshape(32, 64) == expected[index]).float().mean() > 0.999
     names = probes.name_centers(cells, centers, 3, "greedy")
     nearest = (cells.vectors[:, None] - centers).norm(dim=-1).argmin(dim=1)
     for center, name in enumerate(names):
         inside = cells.classes[nearest == center]
         assert inside.bincount(minlength=3).argmax() == name
-    counts = count_over_clusters(scored.split(1), cells, 6, 0, truth, np.array(["a", "b"]), 3)
+    blocks = np.array(["b", "a"])
+    counts = count_over_clusters(scored.split(1), cells, [(6, 0), (9, 0)], truth, blocks, 3)[6, 0]
     assert counts.shape == (2, 3, 4)
     assert counts.sum() == (truth != IGNORE).sum()
+    slow = count_blocks(truth, np.array(names)[expected.numpy()], blocks, 3, 3)
+    assert np.abs(counts[:, :, :3] - slow).sum() < 0.002 * slow.sum(), "one pass, many clusterings, blocks in order"
     assert miou(counts.sum(axis=0)) > 0.5, "the embeddings follow the labels"
-    one_each = count_over_clusters(scored.split(1), cells, 6, 0, truth, np.array(["a", "b"]), 3, "iou")
+    one_each = count_over_clusters(scored.split(1), cells, [(6, 0)], truth, blocks, 3, "iou")[6, 0]
     assert one_each[:, :, 3].sum() > 0, "three of six clusters are without a name"
     with pytest.raises(ValueError, match="cannot make 500 clusters of 120 cells"):
         probes.fit_centers(cells, 500, 0)
