@@ -32,6 +32,7 @@ from .regions import FrameGrouper, cut_regions
 from .training import train
 
 SCORES = ("finetuned", "clusters", "greedy")  # of which confusions are kept
+WORDS = {"shown": "better", "reversed": "worse", "not shown": "not shown"}  # of what differs from the base
 VERSION = 1  # raise it when the same parameters would give another outcome: a night's work is kept over other changes
 
 
@@ -44,8 +45,11 @@ class Setting:
     images: int
     pixel_weight: float
     regions: str
+    trained: bool = True  # False = as it begins, with random weights: the floor of all others
 
     def __str__(self) -> str:
+        if not self.trained:
+            return "random weights"
         return f"M {self.images}, lambda {self.pixel_weight:g}, {self.regions} regions"
 
 
@@ -68,11 +72,12 @@ class Ground:
 
 
 def list_settings(
-    base: Setting, images: Sequence[int], weights: Sequence[float], kinds: Sequence[str]
+    base: Setting, images: Sequence[int], weights: Sequence[float], kinds: Sequence[str], floor: bool = False
 ) -> list[Setting]:
-    """The base, and what differs from it in one thing; each once."""
+    """The base, and what differs from it in one thing; each once. floor: at last the base without its training."""
     varied = [replace(base, images=m) for m in images]
     varied += [replace(base, pixel_weight=w) for w in weights] + [replace(base, regions=kind) for kind in kinds]
+    varied += [replace(base, trained=False)] * floor
     return list(dict.fromkeys([base, *varied]))
 
 
@@ -106,7 +111,10 @@ class _Cutter:
 
 
 def cut_frame(ground: Ground, kind: str, index: int) -> np.ndarray:
-    """Regions of one training frame, of this kind. (H, W) uint16"""
+    """Regions of one training frame, of this kind. (H, W) uint16
+
+    Grid, SLIC and contours have as many as the depth regions of the frame; the truth has as many as there are.
+    """
     frame = ground.dataset.frames("train")[index]
     if kind == ground.regions.params.source:
         return read_maps(frame, ground.dataset, ground.depth, ground.regions)[0]
@@ -120,7 +128,7 @@ def _make_cutter(ground: Ground, kind: str) -> _Cutter:
 
 
 def read_ground_sources(ground: Ground, kind: str, workers: int) -> Sequence[Source]:
-    """The training frames of a run with one kind of regions: those of its 02, or cut anew, as many in each frame."""
+    """The training frames of a run with one kind of regions: those of its 02, or cut anew, see `cut_frame`."""
     if kind not in ground.sources:
         frames = ground.dataset.frames("train")
         maps = [read_maps(frame, ground.dataset, ground.depth, ground.regions) for frame in frames]
@@ -153,8 +161,10 @@ def _decide(values: Any) -> dict[str, Any]:
 
 
 def _hash_maps(ground: Ground) -> str:
-    """Of the regions of 02, whose every change in depth is a change too: a chain made again gives the same."""
+    """Of the regions of 02, and of the depth below if it did not shape them: a chain made again gives the same."""
     maps = {n: about["sha256"] for n, about in ground.regions.manifest["files"].items() if n.startswith("regions/")}
+    if ground.regions.params.source != "depth":
+        maps |= {f"01 {n}": about["sha256"] for n, about in ground.depth.manifest["files"].items() if n.endswith("png")}
     return hashlib.sha256(json.dumps(maps, sort_keys=True).encode()).hexdigest()
 
 
@@ -164,11 +174,12 @@ def run_setting(setting: Setting, seed: int, ground: Ground, values: Any, folder
     Args:
         values: parameters of 09. folder: where outcomes are kept.
     Returns:
-        Confusions of each of `SCORES` by block, last column = no name. (B, C, C + 1); losses (steps,); a hash of the
-        code, as text.
+        Confusions of each of `SCORES` by block, last column = no name. (B, C, C + 1); losses (steps,), none of random
+        weights; a hash of the code, as text.
     """
     recipe, training = plan_training(setting, ground, values, seed)
-    known = {"setting": asdict(setting), "seed": seed, "recipe": _decide(recipe), "training": _decide(training)}
+    varied = {name: value for name, value in asdict(setting).items() if name != "trained" or not value}
+    known = {"setting": varied, "seed": seed, "recipe": _decide(recipe), "training": _decide(training)}
     known |= {name: getattr(values, name) for name in ("fraction", "finetune_steps", "finetune_learning_rate")}
     known |= {"batch": values.batch, "split": [values.split, values.match_split], "regions": _hash_maps(ground)}
     known |= {"version": VERSION}
@@ -178,16 +189,19 @@ def run_setting(setting: Setting, seed: int, ground: Ground, values: Any, folder
         options = {name: getattr(training, name) for name in ("optimizer", "momentum", "weight_decay", "precision")}
         options |= {"device": pick_device(values.device), "key": {"trial": place.name}, "reports": 0}
         rates = {n: getattr(training, n) for n in ("steps", "learning_rate", "final_learning_rate", "warmup_steps")}
-        history = train(task, place / "unlabelled", workers=values.workers, **rates, **options)
+        losses = []
+        if setting.trained:
+            history = train(task, place / "unlabelled", workers=values.workers, **rates, **options)
+            losses = history.columns["loss"]
         outcome = _score_clusters(task, ground) | _finetune(
             task.networks["embedder"], ground, values, seed, place, options
         )
-        outcome["losses"] = np.array(history.columns["loss"], np.float32)
+        outcome["losses"] = np.array(losses, np.float32)
         outcome["code"] = np.array(hash_modules("lib.ablations"))
         with write_aside(place / "outcome.npz") as aside:
             np.savez_compressed(aside, **outcome)
         for made in ("unlabelled", "labelled"):
-            shutil.rmtree(place / made)
+            shutil.rmtree(place / made, ignore_errors=True)
     with np.load(place / "outcome.npz") as file:
         return {name: file[name] for name in file.files}
 
@@ -290,7 +304,7 @@ def describe_rows(rows: Sequence[Mapping[str, Any]]) -> str:
             lines.append(f"    {score:10} {_tell(row[score])}")
             if row["minus_base"]:
                 difference = row["minus_base"][score]
-                lines[-1] += f"   minus the base {_tell(difference, '+')}: {difference['verdict']}"
+                lines[-1] += f"   minus the base {_tell(difference, '+')}: {WORDS[difference['verdict']]}"
                 lines[-1] += f" (from {difference['smallest']:.3f} on it would be)" if difference["smallest"] else ""
     return "\n".join(lines)
 

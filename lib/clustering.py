@@ -3,8 +3,8 @@
 Sources: CPCDR sec. 3.5 and facts/cpcdr.md sec. 11 (prototypes); facts/performance.md sec. 5 (members, floor).
 """
 
-from collections.abc import Callable, Iterable, Iterator
-from functools import partial
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import cache, partial
 
 import numpy as np
 import torch
@@ -83,23 +83,31 @@ def _turn_towards_means(
     return found, float(cosines.max(axis=1).sum())
 
 
-def list_groupings(
-    prototypes: Tensor, members: Tensor, count: Tensor, linkage: str, seeds: int
-) -> dict[str, Callable[[int], np.ndarray]]:
+StandIns = Mapping[str, tuple[Tensor, Tensor | None]]
+"""What stands for each prototype when clusters are made: name -> vectors (K, D), and members (K,) or None."""
+
+
+def list_groupings(stand_ins: StandIns, linkage: str, seeds: int) -> dict[str, Callable[[int], np.ndarray]]:
     """The ways to make clusters of prototypes that are compared: name -> number of clusters -> (K,) int64.
 
     Args:
-        prototypes, members, count: (K, D) twice and (K,), see `average_members`.
+        stand_ins: see `find_stand_ins`; each is merged agglomeratively, the prototypes by k-means too.
         seeds: of each kind of k-means.
     """
     ways: dict[str, Callable[[int], Tensor]] = {
-        "agglomeration of prototypes": lambda clusters: cluster_vectors(prototypes, clusters, linkage),
-        "agglomeration of members": lambda clusters: cluster_vectors(members, clusters, linkage, count),
+        f"agglomeration of {name}": partial(_merge, vectors, members, linkage)
+        for name, (vectors, members) in stand_ins.items()
     }
     for seed in range(seeds):
-        for name, spherical in (("k-means", False), ("spherical k-means", True)):
+        for name, spherical in (("k-means of prototypes", False), ("spherical k-means of prototypes", True)):
+            prototypes = stand_ins["prototypes"][0]
             ways[f"{name}, seed {seed}"] = partial(cluster_by_means, prototypes, seed=seed, spherical=spherical)
-    return {name: lambda clusters, way=way: way(clusters).numpy() for name, way in ways.items()}
+    # several protocols ask for as many clusters
+    return {name: cache(lambda clusters, way=way: way(clusters).numpy()) for name, way in ways.items()}
+
+
+def _merge(vectors: Tensor, members: Tensor | None, linkage: str, clusters: int) -> Tensor:
+    return cluster_vectors(vectors, clusters, linkage, members)
 
 
 def embed_batches(embedder: nn.Module, images: np.ndarray, batch: int = 8, mirrored: bool = False) -> Iterator[Tensor]:
@@ -114,7 +122,7 @@ def embed_batches(embedder: nn.Module, images: np.ndarray, batch: int = 8, mirro
         found = embed_images(embedder, part, batch).to(device)
         if mirrored:
             back = embed_images(embedder, np.ascontiguousarray(part[:, :, ::-1]), batch).to(device).flip(-1)
-            found = (F.normalize(found) + F.normalize(back)) / 2
+            found = (found + back) / 2
         yield found
 
 
@@ -140,21 +148,34 @@ def average_members(embeddings: Iterable[Tensor], prototypes: Tensor) -> tuple[T
     return torch.where(members > 0, sums / members.clamp(min=1), prototypes), count
 
 
+def find_stand_ins(embedder: nn.Module, prototypes: Tensor, images: np.ndarray) -> StandIns:
+    """What may stand for each prototype: itself, as in the paper; its *members*, the mean embedding of the training
+    pixels nearest to it; or those *centred*, less the mean of all pixels, which takes away what all have in common.
+
+    Args:
+        images: training frames. (B, H, W, 3) uint8
+    """
+    means, count = average_members(embed_batches(embedder, images), prototypes)
+    weight = count.to(means)[:, None]
+    overall = (means * weight).sum(dim=0) / weight.sum()
+    return {"prototypes": (prototypes, None), "members": (means, count), "centred": (means - overall, count)}
+
+
 def group_prototypes(
     embedder: nn.Module, prototypes: Tensor, images: np.ndarray, clusters: int, represent: str, linkage: str
 ) -> Tensor:
     """Cluster of each prototype, without any label.
 
     Args:
-        images: training frames, for represent = "members". (B, H, W, 3) uint8
-        represent: prototypes (the paper), or members, the mean embedding of the pixels nearest to each.
+        images: training frames, for all but represent = "prototypes". (B, H, W, 3) uint8
+        represent: a name of `find_stand_ins`.
     Returns:
         (K,) int64, see `cluster_vectors`.
     """
     if represent == "prototypes":
         return cluster_vectors(prototypes, clusters, linkage)
-    means, members = average_members(embed_batches(embedder, images), prototypes)
-    return cluster_vectors(means, clusters, linkage, members)
+    vectors, members = find_stand_ins(embedder, prototypes, images)[represent]
+    return cluster_vectors(vectors, clusters, linkage, members)
 
 
 def map_prototypes(embedder: nn.Module, prototypes: Tensor, images: np.ndarray, mirrored: bool = False) -> np.ndarray:

@@ -193,6 +193,8 @@ class Stage:
             if name != "manifest.json" and not path.name.startswith(".") and "checkpoint" not in name:
                 unit = units.get(name) or units.get(name.split("/")[0])
                 files[name] = describe(path) | ({"unit": unit} if unit else {})
+        first = {artifact.name: artifact for artifact in reversed(self.inputs)}
+        further = [artifact for artifact in self.inputs if first[artifact.name] is not artifact]
         return {
             "stage": self.name,
             "run": self.params.run,
@@ -202,7 +204,8 @@ class Stage:
             **describe_machine(),
             "seconds": round(time.perf_counter() - self.started, 3),
             "peak_memory_bytes": peak_memory(),
-            "inputs": {artifact.name: {"run": artifact.run, "sha256": artifact.digest} for artifact in self.inputs},
+            "inputs": {name: {"run": a.run, "sha256": a.digest} for name, a in first.items()},
+            "further_inputs": [{"name": a.name, "run": a.run, "sha256": a.digest} for a in further],
             "sources": find_sources(self.params),
             "about": self.about,
             "files": files,
@@ -246,7 +249,7 @@ def begin(name: str, values: Any, inputs: list[Artifact] | None = None) -> Stage
     Args:
         name: of the notebook, e.g. "02_regions".
         values: its parameters.
-        inputs: the artefacts it is made from.
+        inputs: the artefacts it is made from; of several with one name the first is its `source`.
     """
     inputs = inputs or []
     folder = run_folder(values.run) / name
@@ -254,7 +257,7 @@ def begin(name: str, values: Any, inputs: list[Artifact] | None = None) -> Stage
     dataset = getattr(values, "dataset", None) or next((a.params.dataset for a in inputs if a.name == "01_depth"), "")
     stage = Stage(name, values, folder, inputs, strict=getattr(values, "expect", False) and dataset == "street")
     code = hash_code(name, params.reader_modules(values))
-    key = {"params": params.decisive(values), "inputs": {a.name: a.digest for a in inputs}, "code": code}
+    key = {"params": params.decisive(values), "inputs": [[a.name, a.digest] for a in inputs], "code": code}
     key |= {"sources": find_sources(values)}
     attempt = folder / ".attempt.json"
     stage.continued = attempt.is_file() and read_json(attempt) == key
@@ -288,7 +291,8 @@ def load(run: str, name: str) -> Artifact:
     for (file, about), found in zip(manifest["files"].items(), hash_files(list(paths.values()))):
         if found != about["sha256"]:
             raise ArtifactError(f"{file} of {name} in run {run!r} changed since it was made: {remedy}")
-    for lower, source in manifest["inputs"].items():
+    further = [(source["name"], source) for source in manifest.get("further_inputs", [])]
+    for lower, source in [*manifest["inputs"].items(), *further]:
         below = run_folder(source["run"]) / lower / "manifest.json"
         if not below.is_file() or hash_file(below) != source["sha256"]:
             raise ArtifactError(f"{lower} of run {source['run']!r} changed since {name} was made: {remedy}")

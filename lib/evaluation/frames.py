@@ -1,6 +1,7 @@
 """What is scored: labelled frames, and finished runs to put beside this one."""
 
 from contextlib import suppress
+from pathlib import Path
 
 import numpy as np
 
@@ -36,9 +37,10 @@ def find_run_without_paste(training: Artifact) -> Artifact | None:
         return made.manifest["inputs"], {k: v for k, v in values.items() if k not in ("run", "upstream", "paste")}
 
     for path in sorted(run_folder(training.run).parent.glob("*/04_training/manifest.json")):
-        if not read_json(path)["params"].get("paste", True):
-            with suppress(ArtifactError, ParameterError):  # damaged, or made by an older set of parameters
-                made = load(read_json(path)["params"]["run"], "04_training")
+        # a neighbour that is damaged, or made by an older set of parameters, is none of this run's business
+        with suppress(ArtifactError, ParameterError, ValueError, KeyError):
+            if not read_json(path)["params"].get("paste", True):
+                made = load(str(Path(training.run).parent / path.parents[1].name), "04_training")
                 if recipe(made) == recipe(training):
                     return made
     return None

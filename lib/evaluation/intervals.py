@@ -25,12 +25,13 @@ Statistic = Callable[[np.ndarray], np.ndarray]
 
 
 def miou(confusions: np.ndarray) -> np.ndarray:
-    """As `matching.score`, of many at once."""
+    """As `matching.score`, of many at once; NaN where no pixel counts."""
     classes = confusions.shape[-2]
     hit, truth = np.diagonal(confusions[..., :classes], axis1=-2, axis2=-1), confusions.sum(axis=-1)
     union = truth + confusions[..., :classes].sum(axis=-2) - hit
     counted = truth > 0
-    return (hit / np.maximum(union, 1e-9) * counted).sum(axis=-1) / counted.sum(axis=-1)
+    with np.errstate(invalid="ignore"):
+        return (hit / np.maximum(union, 1e-9) * counted).sum(axis=-1) / counted.sum(axis=-1)
 
 
 def accuracy(confusions: np.ndarray) -> np.ndarray:

@@ -17,12 +17,17 @@ UNNAMED = -1  # the class of a cluster that no class was matched to
 
 @dataclass(frozen=True)
 class Scores:
-    """Fractions of 1. `iou` (C,) is NaN for classes that the truth does not hold; `counted` says how many it does."""
+    """Fractions of 1. `iou` (C,) is NaN for classes that the truth does not hold; `counted` says how many it does.
+
+    miou: over the classes that the truth holds. miou_official: as the Cityscapes scripts, where a class that is
+    predicted and nowhere true counts as 0; the same number when the truth holds all classes.
+    """
 
     miou: float
     accuracy: float
     iou: np.ndarray
     counted: int
+    miou_official: float
 
 
 def count_pairs(truth: np.ndarray, predicted: np.ndarray, classes: int, clusters: int) -> np.ndarray:
@@ -136,7 +141,8 @@ def score(confusion: np.ndarray) -> Scores:
     counted = int((truth > 0).sum())
     if counted == 0:
         raise ValueError("there is not one labelled pixel to score on: check the split and the labels")
-    return Scores(float(np.nanmean(iou)), float(hit.sum() / truth.sum()), iou, counted)
+    met = counted + int(((truth == 0) & (confusion[:, :classes].sum(axis=0) > 0)).sum())
+    return Scores(float(np.nanmean(iou)), float(hit.sum() / truth.sum()), iou, counted, float(np.nansum(iou) / met))
 
 
 def normalize_score(value: float, floor: float, ceiling: float | None) -> float | None:

@@ -102,7 +102,7 @@ def _nearest(unit: Tensor, centers: Tensor) -> Tensor:
 
 
 def enlarge_pixels(batches: Iterable[Tensor], size: tuple[int, int]) -> Iterator[Tensor]:
-    """Unit embeddings of all pixels, enlarged bilinearly to (H, W), frame by frame. (<= B, D, h, w)... -> (H W, D)..."""
+    """Unit embeddings of all pixels, enlarged bilinearly to `size`: batches (<= B, D, h, w) -> frames (H W, D)."""
     for batch in batches:
         for embedding in batch.float().split(1):
             pixels = F.interpolate(embedding, size=size, mode="bilinear", align_corners=False)

@@ -15,7 +15,9 @@ from ..data import Dataset, Frame, open_dataset
 from ..data.labels import CITYSCAPES_7, CITYSCAPES_19, CITYSCAPES_LABELS, IGNORE, ClassSet
 from .matching import MATCHINGS, count_pairs, match_greedily, merge_columns, name_clusters, score
 
-CROPS = ("whole image", "centre square")
+CROPS = ("whole image", "centre square")  # cut out before the network sees it, as PiCIE and STEGO do
+VIEWS = ("plain", "flip-averaged")
+GREEDY = (27, 128, 256)  # clusters of which each takes its majority class (ViCE)
 RAW_LABELS = ("cityscapes", "kitti_2015")  # readers that can give 19, 27 or 7 classes
 
 
@@ -58,29 +60,42 @@ def merge_classes(classes: ClassSet) -> np.ndarray:
 
 
 def cut_center(maps: np.ndarray) -> np.ndarray:
-    """The square in the middle of each map. (N, H, W) -> (N, s, s)"""
-    height, width = maps.shape[1:]
+    """The square in the middle of each map or image. (N, H, W, ...) -> (N, s, s, ...)"""
+    height, width = maps.shape[1:3]
     side = min(height, width)
     top, left = (height - side) // 2, (width - side) // 2
     return maps[:, top : top + side, left : left + side]
 
 
+def look_every_way(look: Callable[..., np.ndarray], images: np.ndarray) -> dict[tuple[str, str], np.ndarray]:
+    """The nearest prototype of each pixel in every crop and view.
+
+    Args:
+        look: images (N, H, W, 3) uint8, mirrored=bool -> the nearest prototype of each pixel, (N, H, W).
+    Returns:
+        (crop, view) -> (N, h, w)
+    """
+    cuts = dict(zip(CROPS, (images, np.ascontiguousarray(cut_center(images)))))
+    return {(crop, view): look(cut, mirrored=view != VIEWS[0]) for crop, cut in cuts.items() for view in VIEWS}
+
+
 def count_protocols(
-    labelings: Sequence[Labeling], maps: Mapping[str, np.ndarray], prototypes: int
+    labelings: Sequence[Labeling], maps: Mapping[tuple[str, str], np.ndarray], prototypes: int
 ) -> dict[tuple[str, str, str], np.ndarray]:
     """How often classes meet prototypes, for each labeling, crop and view: all that `score_protocols` needs.
 
     Args:
-        maps: view -> the nearest prototype of each pixel. (N, H, W) each
+        maps: see `look_every_way`.
     Returns:
-        (classes, crop, view) -> (C, K)
+        (classes, crop, view) -> (C, K); a crop has its size behind its name.
     """
     found = {}
     for labeling in labelings:
-        for view, each in maps.items():
-            for crop, cut in zip(CROPS, (np.asarray, cut_center)):
-                counts = count_pairs(cut(labeling.truth), cut(each), len(labeling.classes), prototypes)
-                found[labeling.classes.name, crop, view] = counts
+        for (crop, view), each in maps.items():
+            truth = labeling.truth if crop == CROPS[0] else cut_center(labeling.truth)
+            size = "x".join(map(str, truth.shape[1:]))
+            counts = count_pairs(truth, each, len(labeling.classes), prototypes)
+            found[labeling.classes.name, f"{crop} {size}", view] = counts
     return found
 
 
@@ -88,29 +103,39 @@ def score_protocols(
     scored: Mapping[tuple[str, str, str], np.ndarray],
     naming: Mapping[tuple[str, str, str], np.ndarray],
     groupings: Mapping[str, Callable[[int], np.ndarray]],
+    about: Mapping[str, Any],
 ) -> list[dict[str, Any]]:
     """Every combination of labeling, crop, view, clustering and matching.
 
     Args:
         scored: `count_protocols` of the frames that are scored.
         naming: of those whose labels name the clusters.
-        groupings: name -> number of clusters -> cluster of each prototype, (K,).
+        groupings: name -> number of clusters -> cluster of each prototype, (K,). The first is cut at `GREEDY` clusters
+            too, each of which takes its majority class.
+        about: what all rows have in common, such as the splits; a part of each.
     Returns:
-        One row a protocol: classes, crop, view, clustering, matching; miou, accuracy, and how many classes count. The
-        last of each has no clustering: all prototypes, matched greedily.
+        One row a protocol: classes, crop, view, clustering, clusters, matching; miou, accuracy, and how many classes
+        count. The last of each has no clustering: all prototypes, matched greedily.
     """
     rows = []
     for key, counts in scored.items():
-        shared = dict(zip(("classes", "crop", "view"), key))
-        for name, group in groupings.items():
-            clusters = group(len(counts))
-            merged = merge_columns(naming[key], clusters)
-            for matching in ("iou", "count"):
-                names = MATCHINGS[matching](merged)[clusters]
-                rows.append(shared | {"clustering": name, "matching": matching} | _score(counts, names))
-        every = {"clustering": f"none: {counts.shape[1]} prototypes", "matching": "greedy"}
-        rows.append(shared | every | _score(counts, match_greedily(naming[key])))
+        (classes, prototypes), first = counts.shape, next(iter(groupings))
+        ways = [(name, classes, matching) for name in groupings for matching in ("iou", "count")]
+        ways += [(first, clusters, "greedy") for clusters in GREEDY if classes < clusters < prototypes]
+        for name, clusters, matching in ways:
+            groups = groupings[name](clusters)
+            names = MATCHINGS[matching](merge_columns(naming[key], groups))[groups]
+            rows.append(_make_row(key, name, clusters, matching, about) | _score(counts, names))
+        last = _make_row(key, "none, all prototypes", prototypes, "greedy", about)
+        rows.append(last | _score(counts, match_greedily(naming[key])))
     return rows
+
+
+def _make_row(
+    key: tuple[str, str, str], clustering: str, clusters: int, matching: str, about: Mapping[str, Any]
+) -> dict[str, Any]:
+    how = {"clustering": clustering, "clusters": clusters, "matching": matching}
+    return dict(zip(("classes", "crop", "view"), key)) | how | dict(about)
 
 
 def _score(counts: np.ndarray, names: np.ndarray) -> dict[str, Any]:

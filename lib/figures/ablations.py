@@ -4,9 +4,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
+from ..ablations import WORDS
 from . import new_figure
 
+COLORS = {"shown": "#0072b2", "reversed": "#d55e00", "not shown": "#777777"}
 TITLES = {"finetuned": "fine-tuned with few labels", "clusters": "clusters, one to one", "greedy": "greedy"}
 
 
@@ -17,7 +20,7 @@ def draw_effects(rows: Sequence[Mapping[str, Any]]) -> Figure:
         rows: of `ablations.summarise`, or what a record kept of it.
     """
     base, varied = rows[0], [row for row in rows[1:] if row["minus_base"]]
-    figure = new_figure(width=9, height=0.32 * len(varied) + 1.2)
+    figure = new_figure(width=9, height=0.32 * len(varied) + 1.7)
     panels = figure.subplots(1, len(TITLES), sharey=True)
     for axes, (score, title) in zip(panels, TITLES.items()):
         axes.axvline(0, color="k", lw=0.8)
@@ -26,11 +29,14 @@ def draw_effects(rows: Sequence[Mapping[str, Any]]) -> Figure:
             if found["smallest"] is not None:
                 reach = (-found["smallest"], found["smallest"])
                 axes.plot(reach, (place, place), color="#e2e2e2", lw=9, solid_capstyle="butt", zorder=0)
-                color = {"shown": "#0072b2", "reversed": "#d55e00"}.get(found["verdict"], "#777777")
-                axes.plot((found["low"], found["high"]), (place, place), color=color, lw=1.8)
+                axes.plot((found["low"], found["high"]), (place, place), color=COLORS[found["verdict"]], lw=1.8)
             axes.plot(found["value"], place, "o", color="k", ms=4)
         axes.set_title(f"{title}\nbase {base[score]['value']:.3f}", fontsize=9)
+        axes.set_xlabel("mIoU minus the base's", fontsize=8)
         axes.tick_params(labelsize=8)
+    handles = [Line2D([], [], color=COLORS[verdict], lw=1.8, label=word) for verdict, word in WORDS.items()]
+    handles.append(Line2D([], [], color="#e2e2e2", lw=7, label="shown less than four times in five"))
+    figure.legend(handles=handles, fontsize=8, loc="outside lower center", ncols=4, frameon=False)
     panels[0].set_yticks(range(len(varied)), [row["setting"] for row in varied], fontsize=8)
     panels[0].invert_yaxis()
     return figure

@@ -30,19 +30,21 @@ def _heat(axes, values: np.ndarray, title: str, down: str, across: str, names: S
 
 
 def draw_merging(vectors: Tensor, clusters: np.ndarray, pairs: np.ndarray, classes: ClassSet) -> Figure:
-    """Similarity of all prototypes, in the order of their clusters, and which classes each of them holds.
+    """How alike prototypes of two clusters are on average, and which classes each prototype holds.
 
     Args:
         vectors: (K, D); clusters: (K,); pairs: counts of classes and prototypes. (C, K)
     """
     order = np.argsort(clusters, kind="stable")
-    unit = F.normalize(vectors.cpu())[order]
+    unit = F.normalize(vectors.cpu()).numpy()
     figure = new_figure(width=7.5, height=2.6)
     left, right = figure.subplots(1, 2, width_ratios=(1, 1.5))
-    similarity = (unit @ unit.T).numpy()
-    np.fill_diagonal(similarity, np.nan)  # each is like itself: that would use up the scale
-    top = float(np.nanquantile(similarity, 0.995))
-    _heat(left, similarity, "Similar prototypes end up together", "prototype", "prototype", vmax=top)
+    inside = np.eye(clusters.max() + 1)[clusters]  # (K, clusters)
+    number = inside.sum(axis=0)
+    sums, among = inside.T @ unit @ unit.T @ inside, np.outer(number, number)
+    with np.errstate(invalid="ignore"):  # each prototype is like itself: that says nothing; NaN for one alone
+        similarity = (sums - np.diag(number)) / (among - np.diag(number))
+    _heat(left, similarity, "Mean cosine of two clusters' prototypes", "cluster", "cluster")
     share = pairs / np.maximum(pairs.sum(axis=0), 1)
     _heat(
         right,
@@ -55,9 +57,7 @@ def draw_merging(vectors: Tensor, clusters: np.ndarray, pairs: np.ndarray, class
         vmax=1,
     )
     for edge in np.flatnonzero(np.diff(clusters[order])) + 0.5:
-        left.axhline(edge, color="w", lw=0.5)
-        for axes in (left, right):
-            axes.axvline(edge, color="w", lw=0.5)
+        right.axvline(edge, color="w", lw=0.5)
     return figure
 
 
@@ -81,15 +81,16 @@ def draw_matching(overlap: np.ndarray, names: np.ndarray, classes: ClassSet) -> 
     return figure
 
 
-def draw_scores(scores: dict[str, tuple[float, float]], interval: tuple[float, float]) -> Figure:
+def draw_scores(scores: dict[str, tuple[float, float]], interval: tuple[float, float], ours: int) -> Figure:
     """Bars of mIoU and accuracy by method; the whisker on the first is its 95 % interval over clips.
 
-    The first two are ours and named one to one, the third has the same features with every prototype named.
+    Args:
+        ours: so many at the beginning are ours and named one to one; the next has every prototype named.
     """
     figure = new_figure(height=0.45 * len(scores) + 1)
     for axes, column, title in zip(figure.subplots(1, 2, sharey=True), (0, 1), ("mIoU", "accuracy")):
         values = [pair[column] for pair in scores.values()]
-        axes.barh(list(scores), values, color=["#0072b2"] * 2 + ["#8ec4e0"] + ["#999999"] * (len(scores) - 3))
+        axes.barh(list(scores), values, color=["#0072b2"] * ours + ["#8ec4e0"] + ["#999999"] * (len(scores) - ours - 1))
         for row, value in enumerate(values):
             axes.text(value, row, f"  {value:.3f}", va="center", ha="left", fontsize=9)
         if column == 0:
@@ -100,39 +101,44 @@ def draw_scores(scores: dict[str, tuple[float, float]], interval: tuple[float, f
 
 
 def draw_protocols(rows: Sequence[Mapping[str, Any]]) -> Figure:
-    """mIoU of one prediction by protocol: a line a clustering and matching; colour the classes, shape crop and view.
+    """mIoU of one prediction by protocol: a panel a set of classes, a line a clustering, a colour a crop and view.
 
-    Seeds of one clustering share a line. The line is as long as the protocol can move it.
+    Full dots are named by IoU or greedily, rings by count. Seeds of one clustering share a line, which is as long as
+    the protocol can move it.
+
+    Args:
+        rows: see `evaluation.score_protocols`.
     """
-    lines = {f"{_without_seed(row['clustering'])}, by {row['matching']}": [] for row in rows}
-    for row in rows:
-        lines[f"{_without_seed(row['clustering'])}, by {row['matching']}"].append(row)
-    figure = new_figure(height=0.32 * len(lines) + 1.4)
-    axes = figure.subplots()
-    classes, shapes = list(dict.fromkeys(row["classes"] for row in rows)), {}
-    for row in rows:
-        shapes.setdefault((row["crop"], row["view"]), ("o", "^", "s", "D", "v", "P")[len(shapes) % 6])
-    for height, found in enumerate(lines.values()):
-        values = [row["miou"] for row in found]
-        axes.plot((min(values), max(values)), (height, height), color="#d5d5d5", lw=5, zorder=1, solid_capstyle="round")
-        for row in found:
-            place = height + 0.18 * (classes.index(row["classes"]) - (len(classes) - 1) / 2)
-            color = COLORS[classes.index(row["classes"]) % len(COLORS)]
-            shape = shapes[row["crop"], row["view"]]
-            axes.plot(row["miou"], place, shape, color=color, ms=4, alpha=0.7, mew=0)
-    handles = [Line2D([], [], marker="o", ls="", color=COLORS[i % len(COLORS)], label=c) for i, c in enumerate(classes)]
-    handles += [
-        Line2D([], [], marker=shape, ls="", color="#777777", label=", ".join(key)) for key, shape in shapes.items()
-    ]
-    axes.legend(handles=handles, fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
-    axes.set_yticks(range(len(lines)), list(lines), fontsize=8)
-    axes.set(title="mIoU of one and the same prediction", xlim=(0, None))
-    axes.invert_yaxis()
+    names = list(dict.fromkeys(_name_line(row) for row in rows))
+    sets = list(dict.fromkeys(row["classes"] for row in rows))
+    looks = list(dict.fromkeys((row["crop"], row["view"]) for row in rows))
+    figure = new_figure(width=4 + 3 * len(sets), height=0.3 * len(names) + 1.3)
+    panels = figure.subplots(1, len(sets), sharey=True, squeeze=False)[0]
+    for axes, classes in zip(panels, sets):
+        for height, name in enumerate(names):
+            found = [row for row in rows if row["classes"] == classes and _name_line(row) == name]
+            values = [row["miou"] for row in found] or [np.nan]  # few classes allow fewer clusters, greedily
+            axes.plot((min(values), max(values)), (height, height), color="#e2e2e2", lw=9, zorder=1)
+            for row in found:
+                index = looks.index((row["crop"], row["view"]))
+                place, color = height + 0.16 * (index - (len(looks) - 1) / 2), COLORS[index % len(COLORS)]
+                ring = row["matching"] == "count"
+                style = {"mfc": "none" if ring else color, "mec": color, "ms": 5 if ring else 3, "mew": 0.8}
+                axes.plot(row["miou"], place, "o", **style)
+        axes.set(title=classes, xlabel="mIoU", xlim=(0, None))
+        axes.tick_params(labelsize=8)
+    handles = [Line2D([], [], marker="o", ls="", color=COLORS[i % 4], label=", ".join(k)) for i, k in enumerate(looks)]
+    handles.append(Line2D([], [], marker="o", ls="", mfc="none", mec="#777777", label="ring: named by count"))
+    figure.legend(handles=handles, fontsize=8, loc="outside lower center", ncols=3, frameon=False)
+    panels[0].set_yticks(range(len(names)), names, fontsize=8)
+    panels[0].invert_yaxis()
     return figure
 
 
-def _without_seed(clustering: str) -> str:
-    return clustering.partition(", seed")[0]
+def _name_line(row: Mapping[str, Any]) -> str:
+    """Of seeds together; greedy ones have their number of clusters."""
+    name = row["clustering"].partition(", seed")[0]
+    return f"{name}: {row['clusters']}, greedy" if row["matching"] == "greedy" else name
 
 
 def draw_cuts(lines: Mapping[str, Sequence[tuple[int, float, float]]]) -> Figure:
@@ -183,7 +189,7 @@ def draw_predictions(
     titles = [f"{score:.2f}" for score in scores]
     figure = image_grid([*rows.values(), [color_labels(m, classes) for m in truth]], titles, width=7)
     for axes, name in zip(figure.axes[:: len(images)], (*rows, "truth")):
-        axes.set_ylabel(name)
+        axes.set_ylabel(name, rotation=0, ha="right", va="center")
     legend(figure, classes)
     return figure
 
@@ -232,4 +238,5 @@ def draw_similarity(images: np.ndarray, embeddings: Tensor, row: int, column: in
     grid[0, 0].plot(column, row, "o", mfc="none", mec="w", ms=9, mew=2)
     grid[0, 0].set_title("the pixel in the circle", fontsize=10)
     grid[1, 0].set_title("bright = similar to it", fontsize=10)
+    figure.colorbar(grid[1, 0].images[0], ax=list(grid[1]), label="cosine", shrink=0.9)
     return figure

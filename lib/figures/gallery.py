@@ -16,6 +16,7 @@ TOLD = 3  # confusions a frame
 WRONG = (255, 60, 40)
 STYLE = (
     "body{font:15px/1.5 system-ui,sans-serif;margin:2em auto;max-width:1100px;padding:0 1em;color:#222}"
+    ".row div{font-size:12px;color:#666}"
     "figure{margin:2em 0}.row{display:grid;grid-template-columns:repeat(4,1fr);gap:4px}img{width:100%;display:block;"
     "image-rendering:pixelated}figcaption{margin-top:.4em}.key span{display:inline-block;margin-right:1em}"
     ".key i{display:inline-block;width:.9em;height:.9em;margin-right:.3em;vertical-align:-.1em}"
@@ -47,6 +48,20 @@ def tell_confusions(predicted: np.ndarray, truth: np.ndarray, classes: ClassSet,
     return [f"{names[pairs[0, i]]} taken for {names[pairs[1, i]]}: {share[i]:.0%} of the frame" for i in order]
 
 
+def pick_worst(scores: np.ndarray, blocks: np.ndarray, most: int) -> np.ndarray:
+    """Indices of the frames with the lowest scores, spread over the blocks: as many of each as fit, the worst first.
+
+    Args:
+        scores: NaN = not scored. (N,); blocks: clip, or part of a drive, of each frame. (N,)
+    """
+    each, taken, found = max(most // len(np.unique(blocks)), 1), dict.fromkeys(np.unique(blocks), 0), []
+    for index in np.argsort(scores, kind="stable"):
+        if np.isfinite(scores[index]) and taken[blocks[index]] < each:
+            taken[blocks[index]] += 1
+            found.append(index)
+    return np.array(found[:most], int)
+
+
 def write_gallery(
     path: Path,
     names: Sequence[str],
@@ -54,16 +69,17 @@ def write_gallery(
     predicted: np.ndarray,
     truth: np.ndarray,
     classes: ClassSet,
-    scores: Sequence[float],
+    scores: np.ndarray,
+    blocks: np.ndarray,
     most: int = 24,
 ) -> None:
     """One HTML file with the worst frames, pictures inside; it needs nothing beside it.
 
     Args:
         names: of the frames. images: (N, H, W, 3) uint8. predicted, truth: train ids, 255 = none. (N, H, W)
-        scores: of each frame; the lowest come first, at most `most` of them.
+        scores, blocks, most: see `pick_worst`.
     """
-    order = np.argsort(scores, kind="stable")[:most]
+    order = pick_worst(scores, blocks, most)
     figures = []
     for index in order:
         pictures = {
@@ -72,7 +88,7 @@ def write_gallery(
             "truth": color_labels(truth[index], classes),
             "mistakes in red": mark_mistakes(images[index], predicted[index], truth[index]),
         }
-        row = "".join(f'<img src="{_encode(p)}" alt="{what}" title="{what}">' for what, p in pictures.items())
+        row = "".join(f'<div>{what}<img src="{_encode(p)}" alt="{what}"></div>' for what, p in pictures.items())
         told = escape("; ".join(tell_confusions(predicted[index], truth[index], classes)) or "no mistake")
         head = f"<strong>{escape(names[index])}</strong>, mIoU of its classes {scores[index]:.2f}"
         figures.append(f'<figure><div class="row">{row}</div><figcaption>{head}: {told}</figcaption></figure>')
@@ -81,8 +97,8 @@ def write_gallery(
         for n, c in zip(classes.names, classes.colors)
     )
     body = (
-        f"<h1>Where it fails</h1><p>{len(order)} of {len(names)} frames, the worst first: frame, prediction, truth, "
-        f'mistakes in red.</p><p class="key">{key}</p>{"".join(figures)}'
+        f"<h1>Where it fails</h1><p>{len(order)} of {len(names)} frames, the worst first, of each clip or part of a "
+        f'drive as many as fit.</p><p class="key">{key}</p>{"".join(figures)}'
     )
     page = f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>Failures</title><style>{STYLE}</style>'
     with write_aside(path) as aside:

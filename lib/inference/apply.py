@@ -5,7 +5,8 @@
 
 Below `out` (of several videos in a folder each): labels/NAME.png, 8-bit train ids at the size of the stored frame,
 255 where there is no name; legend.json, name and colour of each id; segment.json, the settings and how fast it was.
-Interrupted, the same call goes on where it stopped. `lib.run.segment` is the same as a command, with overlays.
+Interrupted, the same call goes on where it stopped; images that were added or changed since are the only ones that are
+segmented again. `lib.run.segment` is the same as a command, with overlays.
 """
 
 import time
@@ -27,7 +28,7 @@ from ..data.video import name_clips
 from ..parallel import open_bar, pick_device
 from ..params import make
 from .export import ModelFile, load_model, scale_size
-from .frames import Clip, Walk, find_clips, hash_sources
+from .frames import Clip, Walk, find_clips, hash_images, hash_videos
 from .results import LEGEND, SETTINGS, Choices, Segmented, begin_folder, check_folder, list_classes
 from .runs import Segmenter, load_segmenter
 from .views import CHUNK, is_own
@@ -138,17 +139,20 @@ def segment(
     Raises:
         ArtifactError: there is no such run, or a stage is unfinished.
         ParameterError: a choice that is unknown or out of range.
-        FileNotFoundError, ValueError: nothing to segment, an image that cannot be read, or a folder with other results.
+        FileNotFoundError, ValueError: nothing to segment, or nothing that can be read, or a folder with other results.
+            Of a folder of images those that cannot be read are passed over, see `Segmented.unread`.
     """
     chosen, clips = make(Choices, choices), find_clips(path)
     task = _open(run, path, chosen, model, pick_device(device))
     folder = Path(out).expanduser().absolute() if out else default_folder(run, path)
-    settings = {"run": run, **task.settings(), "path": Path(path).name, "files at the path": hash_sources(clips)}
+    if folder.is_file():
+        raise ValueError(f"{folder} is a file: name a folder for the results")
+    settings = {"run": run, **task.settings(), "path": Path(path).name, "videos at the path": hash_videos(clips)}
     names = [clip.name for clip in clips]
     if not force:
         check_folder(folder, settings)
     with hold(folder):
-        begin_folder(folder, settings, names, force)
+        begin_folder(folder, settings, names, hash_images(clips), force)
         write_json(folder / LEGEND, list_classes(task.segmenter.classes))
         done = _segment_clips(clips, folder, task, draw)
         record = {"settings": settings, "clips": names, "frames": done.made + done.found, "notes": done.notes}
@@ -181,7 +185,7 @@ def _segment_clips(clips: list[Clip], folder: Path, task: _Task, draw: Draw | No
     return Segmented(
         folder,
         made=total.made,
-        found=sum(walk.seen for walk in walks) - total.made,
+        found=sum(walk.seen - len(walk.unread) for walk in walks) - total.made,
         seconds=time.perf_counter() - started,
         network_seconds=total.network_seconds,
         drawing_seconds=total.drawing_seconds,
@@ -189,6 +193,7 @@ def _segment_clips(clips: list[Clip], folder: Path, task: _Task, draw: Draw | No
         size=task.segmenter.size,
         label_size=task.label_size,
         notes=tuple(walk.note for walk in walks if walk.note),
+        unread=tuple(sentence for walk in walks for sentence in walk.unread),
     )
 
 
@@ -207,6 +212,8 @@ def _segment_clip(clip: Clip, folder: Path, task: _Task, draw: Draw | None, tota
             while chunk := list(islice(frames, task.batch)):
                 _segment_chunk(dict(chunk), maps, task, drawing, total)
                 bar.update(walk.seen - bar.n)
+        if walk.unread and len(walk.unread) == walk.seen:
+            raise ValueError(walk.unread[0])
         if not walk.seen:
             raise ValueError(f"{clip.path} has no frame from second {choices.start:g} on: choose another start")
         total.draw(stack.close)  # an encoder does much of its work at the end

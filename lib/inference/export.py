@@ -155,10 +155,12 @@ def export_model(
         images: frames on which labels and times are compared, on the device of the segmenter. (B, H, W, 3) uint8
         label_size: (h, w) of the labels; None = that of the images that go in.
     Raises:
-        ValueError: another ending, or more than 1e-4 of the pixels get another label.
+        ValueError: another ending, a file that is no exported model, or more than 1e-4 of the pixels get another label.
         ModuleNotFoundError: the extra `onnx` is not installed.
     """
     path, size = Path(path), label_size or segmenter.size
+    if path.exists() and not _beside(path).is_file():
+        raise ValueError(f"{path} is there, and was not exported from a run: choose another name")
     kind, device = find_format(path), segmenter.prototypes.device
     if kind == "onnx":
         _need("onnx", "onnxscript", "onnxruntime")

@@ -35,10 +35,11 @@ class Clip:
 
     @cached_property
     def names(self) -> list[str]:
-        """A name for the results of each image: without its ending, unless two differ in nothing else."""
-        stems = [image.stem for image in self.images]
-        often = Counter(stems)
-        return [image.name if often[stem] > 1 else stem for image, stem in zip(self.images, stems)]
+        """A name for the results of each image: without its ending, unless two would have the same."""
+        often = Counter(image.stem for image in self.images)
+        found = [image.name if often[image.stem] > 1 else image.stem for image in self.images]
+        # x.png, x.jpg and x.png.jpg: the stem of the last is the name of the first
+        return found if len(set(found)) == len(found) else [image.name for image in self.images]
 
     @cached_property
     def header(self) -> tuple[float, int]:
@@ -72,10 +73,20 @@ def find_clips(path: str | Path) -> list[Clip]:
     return [Clip(name, video) for name, video in zip(name_clips(found), found)]
 
 
-def hash_sources(clips: list[Clip]) -> str:
-    """Changes when another file takes the name of one of them, or one is added or taken away."""
-    files = [file for clip in clips for file in clip.images or (clip.path,)]
+def hash_videos(clips: list[Clip]) -> str:
+    """Changes when another video takes the name of one of them, or one is added or taken away."""
+    files = [clip.path for clip in clips if not clip.images]
     return hashlib.sha256(json.dumps([(file.name, fingerprint(file)) for file in files]).encode()).hexdigest()
+
+
+def hash_images(clips: list[Clip]) -> dict[str, str]:
+    """Name of the results of each image -> what changes when another image takes its place."""
+    found = {}
+    for clip in clips:
+        for name, image in zip(clip.names, clip.images):
+            known = json.dumps([image.name, fingerprint(image)]).encode()
+            found[f"{clip.name}/{name}" if clip.name else name] = hashlib.sha256(known).hexdigest()[:16]
+    return found
 
 
 @dataclass
@@ -84,6 +95,7 @@ class Walk:
 
     step, start, seconds: as `data.video.read_video`; images are taken to be 1/30 s apart.
     seen: frames of that part so far, with those that were skipped. last: number of the last one, -1 = none.
+    unread: a sentence on each image that could not be read; the walk goes on with the next.
     """
 
     clip: Clip
@@ -93,6 +105,7 @@ class Walk:
     skip: Skip
     seen: int = field(default=0, init=False)
     last: int = field(default=-1, init=False)
+    unread: list[str] = field(default_factory=list, init=False)
 
     @property
     def expected(self) -> int | None:
@@ -119,7 +132,12 @@ class Walk:
         for number, (name, image) in enumerate(zip(self.clip.names, self.clip.images)):
             inside = self.start <= number / FOLDER_RATE < end
             if inside and number % self.step == 0 and not self._passes(number, name):
-                yield name, read_image(image)
+                try:
+                    found = read_image(image)
+                except (OSError, ValueError) as error:  # one bad image of thousands must not cost a night
+                    self.unread.append(" ".join(str(error).split()))
+                    continue
+                yield name, found
 
     def __contains__(self, number: int) -> bool:
         """Is the frame with this number to be decoded? Asked once for each, in order."""

@@ -11,6 +11,7 @@ from ..params.fields import check, check_finite, check_positive
 NAMINGS = ("prototypes", "clusters")
 SETTINGS, LEGEND = "segment.json", "legend.json"
 PICTURES = ("labels/*.png", "overlay/*.png", "overlay.mp4")  # what a clip leaves in its folder
+IMAGES = "images.json"  # what each image was when its results were made
 SHORT = 40  # letters of a value that is worth showing
 
 
@@ -55,6 +56,7 @@ class Segmented:
     seconds: wall time of reading, segmenting, writing and drawing; network_seconds: of it, from images at the network's
     size to labels; drawing_seconds: of it, for pictures.
     size, label_size: (H, W) that the networks see, and of their labels. notes: sentences on what is amiss.
+    unread: a sentence on each image that could not be read, and has no labels.
     """
 
     folder: Path
@@ -67,18 +69,19 @@ class Segmented:
     size: tuple[int, int]
     label_size: tuple[int, int]
     notes: tuple[str, ...] = ()
+    unread: tuple[str, ...] = ()
 
     def describe(self) -> str:
         """One line: how many frames, how fast, on what, at which size."""
         if not self.made:
-            return f"nothing to do: the labels of all {self.found} frames are in {self.folder}"
+            return f"nothing to do: the labels of all {count(self.found, 'frame')} are in {self.folder}"
         found = f" ({self.found} more were there)" if self.found else ""
         seen, named = (f"{size[0]} x {size[1]}" for size in (self.size, self.label_size))
         bare = self.made / (self.seconds - self.drawing_seconds)
         drawn = f"{bare:.1f} without pictures, " if self.drawing_seconds > 0.01 * self.seconds else ""
         return (
-            f"{self.made} frames{found} in {self.seconds:.1f} s: {self.made / self.seconds:.1f} a second in total, "
-            f"{drawn}{self.made / self.network_seconds:.1f} the network alone; {self.device}, {seen}, labels {named}"
+            f"{count(self.made, 'frame')}{found} in {self.seconds:.1f} s: "
+            f"{self.made / self.seconds:.1f} a second in total, {drawn}{self.made / self.network_seconds:.1f} the network alone; {self.device}, {seen}, labels {named}"
         )
 
 
@@ -102,18 +105,33 @@ def check_folder(folder: Path, settings: dict[str, Any]) -> None:
         )
 
 
-def begin_folder(folder: Path, settings: dict[str, Any], clips: list[str], force: bool) -> None:
+def count(number: int, word: str) -> str:
+    """1 frame, 2 frames."""
+    return f"{number} {word}{'s' * (number != 1)}"
+
+
+def begin_folder(folder: Path, settings: dict[str, Any], clips: list[str], images: dict[str, str], force: bool) -> None:
     """Claim a folder for results with these settings, or go on in one that has them.
+
+    Results of images that changed since, or are no longer there, are removed.
 
     Args:
         settings: all that decides what is written; JSON-ready. clips: the folders in it, empty = itself.
+        images: see `hash_images`.
         force: remove the pictures that an earlier call wrote, whatever its settings, and nothing else.
     """
     file = folder / SETTINGS
     for clip in read_json(file).get("clips", []) if force and file.is_file() else []:
         for path in [path for kind in PICTURES for path in (folder / clip).glob(kind)]:
             path.unlink()
+    before = read_json(folder / IMAGES) if (folder / IMAGES).is_file() else {}
+    for name in (name for name, known in before.items() if images.get(name) != known):
+        clip, _, frame = name.rpartition("/")
+        for kind in ("labels", "overlay"):
+            (folder / clip / kind / f"{frame}.png").unlink(missing_ok=True)
     write_json(file, {"settings": settings, "clips": clips})
+    if images:
+        write_json(folder / IMAGES, images)
 
 
 def _describe_changes(old: dict[str, Any], new: dict[str, Any]) -> str:

@@ -110,9 +110,14 @@ def load_segmenter(run: str, naming: str, clusters: int, device: torch.device) -
     stages = [depth, training]
     if named := (run_folder(run) / "05_evaluation" / "manifest.json").is_file():
         evaluation = load(run, "05_evaluation")
+        if evaluation.manifest["inputs"].get("04_training", {}).get("sha256") != training.digest:
+            raise ValueError(
+                f"05_evaluation of run {run!r} named the prototypes of another 04: run it again without upstream"
+            )
         with np.load(evaluation.path("names.npz")) as names:
             labels_of = names[naming]
-        classes = class_set(depth.params)
+        scored = evaluation.manifest["inputs"].get("01_depth")
+        classes = class_set(evaluation.source("01_depth").params if scored else depth.params)
         stages.append(evaluation)
     else:
         labels_of = cluster_vectors(prototypes, min(clusters, len(prototypes))).numpy().astype(np.uint8)

@@ -60,13 +60,16 @@ def pick_device(name: str = "auto") -> "torch.device":
     """The torch device that `name` means; auto = cuda, else mps, else cpu.
 
     Raises:
-        RuntimeError: the named device is not on this machine.
+        RuntimeError: no device has this name, or it is not on this machine.
     """
     import torch
 
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-    device = torch.device(name)
+    try:
+        device = torch.device(name)
+    except RuntimeError:  # torch answers with the list of all kinds it was ever built for
+        raise RuntimeError(f"device must be auto, cuda, mps or cpu, not {name!r}") from None
     if device.type == "cuda" and not torch.cuda.is_available():
         raise RuntimeError(f"device = {name!r}, but this machine has no CUDA GPU: use device = 'auto' or 'cpu'")
     if device.type == "mps" and not torch.backends.mps.is_available():

@@ -78,7 +78,7 @@ class AblationParams:
 
     run: str = "tiny"
     device: str = how("auto")
-    workers: int = how(2)  # processes that make composites, and cut regions
+    workers: int = how(0)  # processes that make composites, and cut regions; short trainings do better without
     processes: int = how(1)  # trainings beside each other, with one thread each; workers are then 0
     seed: int = 0  # of nothing here; `seeds` are those of the trainings
     upstreams: tuple[str, ...] = ()  # runs whose 01 to 04 say what is trained on and how, e.g. folds; empty = this run
@@ -91,10 +91,11 @@ class AblationParams:
     vary_images: tuple[int, ...] = (0,)  # M in its place; 0 = no paste (paper: 0, 2, 4)
     vary_weights: tuple[float, ...] = ()  # lambda in its place (paper: 0, 1)
     vary_regions: tuple[str, ...] = ()  # paper: contours, truth; beside these grid and slic
-    steps: int = 30  # of the base; with fewer images a step there are more (paper: 100 epochs of 2975 images)
+    floor: bool = True  # beside all, what random weights give in the place of a training
+    steps: int = 20  # of the base; with fewer images a step there are more (paper: 100 epochs of 2975 images)
     batch: int = 8  # of the training with labels (paper: 8, of its instances)
     fraction: float = 0.0625  # of the labels (paper: 1/16)
-    finetune_steps: int = 20  # paper: 6000
+    finetune_steps: int = 15  # paper: 6000
     finetune_learning_rate: float = 0.05  # CPCDR: 0.01, of its instances
     record: str = ""  # show the table that outputs/reference/NAME.json keeps of a longer run; empty = none
     expect: bool = how(True)

@@ -355,7 +355,7 @@ class EvaluationParams:
     split: str = "val"  # the frames that are scored
     match_split: str = "val"  # the labelled frames that give the clusters their names
     clusters: int = 0  # 0 = as many as there are classes
-    represent: str = "prototypes"  # what is clustered: prototypes (paper), or members = mean embedding of each
+    represent: str = "prototypes"  # what is clustered: prototypes (paper), members (mean embedding of each), or centred
     linkage: str = "average"  # paper: average
     k_means_seeds: int = 3  # of each kind of k-means in the matrix of protocols
     position_weight: float = 1.0  # of the floor: k-means on Lab colour and position
@@ -366,7 +366,7 @@ class EvaluationParams:
     def __post_init__(self) -> None:
         check_choice(self, "split", ("train", "val", "test"))
         check_choice(self, "match_split", ("train", "val", "test"))
-        check_choice(self, "represent", ("prototypes", "members"))
+        check_choice(self, "represent", ("prototypes", "members", "centred"))
         check_choice(self, "linkage", ("average", "complete", "single"))
         check(self.clusters >= 0, f"clusters must not be negative, not {self.clusters}")
         check(self.k_means_seeds >= 0, f"k_means_seeds must not be negative, not {self.k_means_seeds}")

@@ -1,6 +1,6 @@
 """The ledger of the papers' claims: what each says, what our runs showed; written from tables, never by hand.
 
-    python -m lib.run.claims street     keeps the tables of this run's finished 06 and 09 beside the ledger, then writes it
+    python -m lib.run.claims street     keeps the tables of this run's finished 06 and 09, then writes the ledger
     python -m lib.run.claims            writes it anew from the tables that are kept
 
 Tables are outputs/reference/ablations-RUN.json and finetuning-RUN.json, the ledger is claims.md there. The claims are
@@ -116,12 +116,12 @@ CLAIMS = (
 
 HEAD = """# Ledger of claims
 
-What four papers claim, and what the runs of this project showed of it. Differences of mIoU, AP or AP50 in points, paired
-by seed and clip, with their 95 % interval over other seeds and other clips (`lib/evaluation/intervals.py`). *From* is the
-smallest difference that such a comparison would have shown four times in five. *Shown*: the interval lies above 0;
-*reversed*: below; *not shown*: it holds 0, which is not the same as no difference. Where the claim itself is that there
-is none, *a difference* stands for an interval beside 0. The papers trained on Cityscapes with a ResNet-50, at 25 to 100
-epochs; how little ours saw is said below the table.
+What four papers claim, and what the runs of this project showed of it. Differences of mIoU, AP or AP50 in points,
+paired by seed and clip, with their 95 % interval over other seeds and other clips (`lib/evaluation/intervals.py`).
+*From* is the smallest difference that such a comparison would have shown four times in five. *Shown*: the interval
+lies above 0; *reversed*: below; *not shown*: it holds 0, which is not the same as no difference. Where the claim
+itself is that there is none, *a difference* stands for an interval beside 0. The papers trained on Cityscapes with a
+ResNet-50, at 25 to 100 epochs; how little ours saw is said below the table.
 
 Written by `python -m lib.run.claims` from the tables beside this file; a test keeps both equal.
 

@@ -5,8 +5,8 @@
     python -m lib.run.segment street drive.mp4 --model street.onnx    # with what `lib.run.export` wrote
 
 Writes a PNG of train ids a frame, at the size of the stored frame, a legend (`lib.inference.apply`) and overlays; the
-last line says how fast it was. Interrupted, the same command goes on where it stopped.
-Exit codes: 0 done, 1 it failed, 2 a parameter is wrong, 3 another call holds the folder, 130 interrupted.
+last line says how fast it was. Interrupted, the same command goes on where it stopped. Exit codes: 0 done, 1 it failed,
+or some images could not be read, 2 a parameter is wrong, 3 another call holds the folder, 130 interrupted.
 """
 
 import argparse
@@ -141,9 +141,13 @@ def main(words: Sequence[str]) -> int:
         return 130
     for note in done.notes:
         print(note)
+    for sentence in done.unread:
+        print(sentence, file=sys.stderr)
     print(f"labels, legend.json{' and overlays' if arguments.overlay else ''} in {done.folder}")
     print(done.describe())
-    return 0
+    if done.unread:
+        print(f"{len(done.unread)} of the images could not be read and have no labels, see above", file=sys.stderr)
+    return chain.FAILED if done.unread else 0
 
 
 if __name__ == "__main__":

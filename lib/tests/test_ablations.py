@@ -44,6 +44,7 @@ def test_settings_differ_from_the_base_in_one_thing():
         "M 4, lambda 1, depth regions",
         "M 4, lambda 0.5, grid regions",
     ], "what equals the base stands once"
+    assert [str(s) for s in list_settings(BASE, (0,), (), (), floor=True)][-1] == "random weights"
 
 
 def test_all_settings_see_as_many_images():
@@ -74,6 +75,16 @@ def test_an_outcome_is_kept(tmp_path, monkeypatch):
     for other in (replace(setting, pixel_weight=1.0), replace(setting, images=0)):
         with pytest.raises(AssertionError, match="trained again"):
             run_setting(other, 0, ground, VALUES, tmp_path)
+
+
+def test_the_floor_is_the_base_before_its_training(tmp_path, monkeypatch):
+    ground, floor = make_ground(), Setting(2, 0.5, "depth", trained=False)
+    trained = []
+    monkeypatch.setattr(ablations, "train", lambda task, place, **_: trained.append(place.name))
+    found = run_setting(floor, 0, ground, VALUES, tmp_path)
+    assert trained == ["labelled"], "the training with labels alone"
+    assert len(found["losses"]) == 0
+    assert len({found[score].sum() for score in SCORES}) == 1
 
 
 def test_seed_by_seed(tmp_path, monkeypatch):
@@ -108,5 +119,5 @@ def test_rows_are_paired_and_runs_are_further_blocks():
     outcomes.pop((other, 2, "b"))
     assert summarise(outcomes)[1]["seeds"] == [0, 1], "a night that was stopped"
     assert summarise(outcomes)[0]["seeds"] == [0, 1, 2]
-    assert "reversed" in ablations.describe_rows(rows)
+    assert ": worse" in ablations.describe_rows(rows)
     assert len(draw_effects(rows).axes) == 3

@@ -80,6 +80,16 @@ def test_a_stage_finds_its_sources_in_whichever_run_they_lie(tmp_path):
         artifacts.load(values.run, "02_regions")
 
 
+def test_a_stage_made_from_several_runs_hangs_on_all_of_them(tmp_path):
+    folds = [make_depth(tmp_path / name) for name in ("a", "b")]
+    values = params.AblationParams(run=str(tmp_path / "c"))
+    artifacts.begin("09_ablations", values, folds).finish({})
+    assert artifacts.load(values.run, "09_ablations").source("01_depth").folder == folds[0].folder
+    make_depth(tmp_path / "b", seed=1)
+    with pytest.raises(artifacts.ArtifactError, match="01_depth of run .*b' changed since 09_ablations was made"):
+        artifacts.load(values.run, "09_ablations")
+
+
 def test_an_interrupted_attempt_goes_on_only_if_nothing_changed(tmp_path):
     def begin(**values):
         return artifacts.begin("01_depth", params.make(params.DepthParams, {"run": str(tmp_path), **values}))

@@ -122,7 +122,7 @@ def test_frames_are_mapped_and_grouped_without_labels():
     assert maps.dtype == np.uint16
     assert (maps[:, :6] == 0).all()
     assert (maps[:, 10:] == 1).all()
-    for represent in ("prototypes", "members"):
+    for represent in ("prototypes", "members", "centred"):
         groups = group_prototypes(Colors(), prototypes, images, 2, represent, "average")
         assert groups[0] == groups[2] != groups[1]
 

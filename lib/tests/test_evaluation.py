@@ -184,6 +184,9 @@ def test_the_run_without_paste_has_the_same_inputs_and_parameters(tmp_path, monk
     ours = make("04_training", "ours", [recipe])
     make("04_training", "ours-seed1", [recipe], upstream="ours", paste=False, seed=1)
     make("04_training", "foreign", [other], paste=False)
+    for name, text in (("torn", "{"), ("strange", "{}")):
+        (tmp_path / name / "04_training").mkdir(parents=True)
+        (tmp_path / name / "04_training" / "manifest.json").write_text(text)
     assert find_run_without_paste(ours) is None
     plain = make("04_training", "plain", [recipe], upstream="ours", paste=False, workers=3)  # workers change nothing
     assert find_run_without_paste(ours) == plain

@@ -158,13 +158,16 @@ def test_a_damaged_or_foreign_model_is_refused(run, tmp_path):
 def test_a_model_with_other_labels_is_not_written(run, trained, images, tmp_path, monkeypatch):
     path = tmp_path / "x.pt2"
     path.write_bytes(b"an older model")
+    with pytest.raises(ValueError, match=r"x\.pt2 is there, and was not exported from a run: choose another name"):
+        inference.export_model(trained, path, images)
+    (tmp_path / "x.pt2.json").write_text("{}")
     monkeypatch.setattr(export, "_write", lambda graph, size, aside, kind: aside.write_bytes(b"a newer one"))
     monkeypatch.setattr(export, "_open", lambda *_: None)
     monkeypatch.setattr(export, "compare_labels", lambda *_: inference.Comparison(1, 1000, 1, {}))
     with pytest.raises(ValueError, match="not written: 1 of 1000 pixels get another label than from the run"):
         inference.export_model(trained, path, images)
     assert path.read_bytes() == b"an older model"
-    assert len(list(tmp_path.iterdir())) == 1
+    assert len(list(tmp_path.iterdir())) == 2
 
 
 def test_formats_and_endings_agree(run, capsys, tmp_path):

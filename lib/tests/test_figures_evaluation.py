@@ -21,6 +21,10 @@ PROTOCOLS = [
     for classes in ("generated streets", "Cityscapes 7")
     for crop in ("whole image", "centre square")
     for seed in range(2)
+] + [
+    {"classes": "Cityscapes 7", "crop": "whole image", "view": "plain", "clustering": "none", "clusters": 40}
+    | {"matching": matching, "miou": 0.3, "accuracy": 0.5, "counted": 7}
+    for matching in ("greedy", "count")
 ]
 
 
@@ -41,7 +45,7 @@ def test_every_picture_is_drawn_and_small():
     for figure in (
         draw.draw_merging(torch.randn(40, 8), clusters, pairs, STREET),
         draw.draw_matching(RNG.random((classes, 5)), np.array([3, -1, 0, 5, 7]), STREET),
-        draw.draw_scores(scores, (0.25, 0.33)),
+        draw.draw_scores(scores, (0.25, 0.33), ours=1),
         draw.draw_classes(
             {"ours": iou, "floor": iou}, [(0.4, 0.6)] * classes, RNG.integers(0, 9, (classes, classes + 1)), STREET
         ),
@@ -67,12 +71,20 @@ def test_the_gallery_has_the_worst_first_and_says_what_is_wrong(tmp_path):
     assert np.array_equal(red, predicted[1] != truth[1])
     assert not marked[0, 0].any()
     path = tmp_path / "failures.html"
-    gallery.write_gallery(path, ["a", "<b>", "c"], images, predicted, truth, STREET, [0.9, 0.2, 0.4], most=2)
+    scores, blocks = np.array([0.9, 0.2, 0.4]), np.array(["x", "y", "z"])
+    gallery.write_gallery(path, ["a", "<b>", "c"], images, predicted, truth, STREET, scores, blocks, most=2)
     page = path.read_text()
     assert page.index("&lt;b&gt;") < page.index("<strong>c</strong>")
     assert "<strong>a</strong>" not in page
     assert page.count("data:image/png;base64,") == 8
     assert "2 of 3 frames" in page
+
+
+def test_the_worst_frames_come_from_several_clips():
+    scores, blocks = np.array([0.1, 0.2, 0.3, np.nan, 0.5]), np.array(["a", "a", "b", "b", "c"])
+    assert gallery.pick_worst(scores, blocks, 2).tolist() == [0, 2]
+    assert gallery.pick_worst(scores, blocks, 6).tolist() == [0, 1, 2, 4], "a frame that nobody labelled is not bad"
+    assert gallery.pick_worst(scores[:3], np.array(["a"] * 3), 2).tolist() == [0, 1]
 
 
 def test_indices_become_train_ids_and_unnamed_becomes_ignore():

@@ -9,13 +9,13 @@ import torch
 from lib.clustering import cluster_by_means, list_groupings
 from lib.data import open_dataset
 from lib.data.labels import CAMVID_11, CITYSCAPES_7, CITYSCAPES_19, IGNORE, STREET
-from lib.evaluation import Labeling, count_protocols, find_labelings, score_protocols
+from lib.evaluation import Labeling, count_protocols, find_labelings, look_every_way, protocols, score_protocols
 from lib.evaluation.protocols import cut_center, merge_classes
 from lib.params import DepthParams
 
 from .data import layouts
 
-PROTOTYPES = 7
+PROTOTYPES = 16
 
 
 def random_maps(seed, classes=12):
@@ -49,28 +49,37 @@ def slow_score(truth, prototypes, naming_truth, naming_prototypes, classes, clus
     return np.mean(ious), (predicted == truth)[valid].mean()
 
 
-def test_every_row_is_what_its_protocol_says():
+def test_every_row_is_what_its_protocol_says(monkeypatch):
+    monkeypatch.setattr(protocols, "GREEDY", (5, 13, 16))  # the first and the last are left out
     data = {part: random_maps(seed) for part, seed in (("scored", 0), ("naming", 1))}
     table = merge_classes(STREET)
     counts, labels, views = {}, {}, {}
     for part, (truth, prototypes) in data.items():
-        views[part] = {"plain": prototypes, "other": prototypes[:, ::-1]}
+        views[part] = look_every_way(lambda maps, mirrored: maps[:, ::-1] if mirrored else maps, prototypes)
         labelings = [Labeling(STREET, truth), Labeling(CITYSCAPES_7, table[truth])]
         labels[part] = {one.classes.name: one for one in labelings}
         counts[part] = count_protocols(labelings, views[part], PROTOTYPES)
-    groups = {"a": lambda clusters: np.arange(PROTOTYPES) % min(clusters, 4), "b": lambda clusters: np.arange(7) // 2}
-    rows = score_protocols(counts["scored"], counts["naming"], groups)
-    assert len(rows) == 2 * 2 * 2 * (2 * 2 + 1)
-    assert len({tuple(v for k, v in row.items() if isinstance(v, str)) for row in rows}) == len(rows)
+    groups = {
+        "a": lambda clusters: np.arange(PROTOTYPES) % clusters,
+        "b": lambda clusters: np.arange(PROTOTYPES) // 2,
+    }
+    rows = score_protocols(counts["scored"], counts["naming"], groups, {"split": "x"})
+    assert len(rows) == 2 * 2 * 2 * (2 * 2 + 2)
+    ways = {tuple(row[k] for k in ("classes", "crop", "view", "clustering", "clusters", "matching")) for row in rows}
+    assert len(ways) == len(rows)
+    assert all(row["split"] == "x" for row in rows)
+    assert {row["crop"] for row in rows} == {"whole image 6x10", "centre square 6x6"}
+    assert {row["clusters"] for row in rows if row["matching"] == "greedy"} == {13, 16}
     for row in rows:
-        cut = cut_center if row["crop"] == "centre square" else np.asarray
+        crop = row["crop"].rpartition(" ")[0]
+        cut = cut_center if crop == "centre square" else np.asarray
         maps = [
-            cut(each)
+            each
             for part in ("scored", "naming")
-            for each in (labels[part][row["classes"]].truth, views[part][row["view"]])
+            for each in (cut(labels[part][row["classes"]].truth), views[part][crop, row["view"]])
         ]
-        classes = len(labels["scored"][row["classes"]].classes)
-        clusters = groups[row["clustering"]](classes) if row["clustering"] in groups else np.arange(PROTOTYPES)
+        found = groups.get(row["clustering"], lambda _: np.arange(PROTOTYPES))
+        classes, clusters = len(labels["scored"][row["classes"]].classes), found(row["clusters"])
         expected = slow_score(*maps, classes, clusters, row["matching"])
         assert (row["miou"], row["accuracy"]) == pytest.approx(expected), row
         assert row["counted"] == len(np.setdiff1d(np.unique(maps[0]), [IGNORE]))
@@ -123,6 +132,7 @@ def test_means_find_directions_that_lie_apart(spherical):
     found = cluster_by_means(vectors, 4, 0, spherical).numpy()
     assert np.array_equal(found, truth)  # the largest first
     assert np.array_equal(cluster_by_means(vectors, 4, 0, spherical).numpy(), found)
-    ways = list_groupings(vectors, vectors, torch.ones(len(vectors), dtype=torch.long), "average", 2)
+    members = torch.ones(len(vectors), dtype=torch.long)
+    ways = list_groupings({"prototypes": (vectors, None), "members": (vectors, members)}, "average", 2)
     assert len(ways) == 6
     assert all(np.array_equal(way(4), truth) for way in ways.values())

@@ -185,17 +185,62 @@ def test_other_settings_stop_and_force_begins_anew(outputs, tmp_path, capsys):
     assert code == 1
     assert error.count("\n") == 1
     assert f"{out} holds a segmentation with other settings (size: 64 there, 96 now): choose another folder" in error
-    (path / "frame10.png").unlink()
-    code, _, error = run(capsys, "x", path, "--out", out)
-    assert code == 1
-    assert "other settings (files at the path)" in error
     assert run(capsys, "x", path, "--out", out, "--force", "--no-overlay")[0] == 0
-    assert list(read_maps(out)) == ["frame9"]
+    assert list(read_maps(out)) == ["frame10", "frame9"]
     assert (out / "mine.txt").is_file()
     assert not list(out.glob("overlay/*"))
     code, _, error = run(capsys, "x", path, "--out", path)
     assert code == 1
     assert "is not empty and holds no segmentation (frame9.png)" in error
+
+
+def test_images_that_come_go_or_change_are_all_that_is_done_anew(outputs, tmp_path, capsys):
+    path, out = write_images(tmp_path / "photos", ((48, 96),) * 4), tmp_path / "out"
+    assert "4 frames in" in run(capsys, "x", path, "--out", out)[1]
+    kept = (out / "labels" / "frame9.png").stat().st_mtime_ns
+    (path / "frame10.png").unlink()
+    fixtures.write_image(path / "frame11.png", np.zeros((20, 30, 3), np.uint8))
+    fixtures.write_image(path / "new.png", np.zeros((20, 30, 3), np.uint8))
+    code, text, _ = run(capsys, "x", path, "--out", out)
+    assert code == 0
+    assert "2 frames (2 more were there)" in text
+    assert {name: labels.shape for name, labels in read_maps(out).items()} == {
+        "frame11": (20, 30), "frame12": (48, 96), "frame9": (48, 96), "new": (20, 30)
+    }  # fmt: skip
+    assert len(list(out.glob("overlay/*.png"))) == 4
+    assert (out / "labels" / "frame9.png").stat().st_mtime_ns == kept
+
+
+def test_one_bad_image_costs_no_other(outputs, tmp_path, capsys):
+    path, out = write_images(tmp_path / "photos", ((48, 96),) * 3), tmp_path / "out"
+    whole = (path / "frame10.png").read_bytes()
+    (path / "frame10.png").write_bytes(whole[:300])
+    code, text, error = run(capsys, "x", path, "--out", out)
+    assert code == 1
+    assert "2 frames in" in text
+    assert "frame10.png is cut short" in error
+    assert "1 of the images could not be read" in error
+    (path / "frame10.png").write_bytes(whole)
+    code, text, _ = run(capsys, "x", path, "--out", out)
+    assert code == 0
+    assert "1 frame (2 more were there)" in text
+
+
+def test_names_of_results_never_meet(tmp_path):
+    for name in ("x.png", "x.jpg", "x.png.jpg"):
+        fixtures.write_image(tmp_path / name, np.zeros((8, 8, 3), np.uint8))
+    (clip,) = frames.find_clips(tmp_path)
+    assert len(set(clip.names)) == 3
+
+
+def test_names_of_another_network_are_refused(outputs):
+    make_run("first"), make_run("second")
+    values = artifacts.load("second", "05_evaluation").params
+    stage = artifacts.begin("05_evaluation", values, [artifacts.load("first", "04_training")])
+    stage.save_arrays("names.npz", prototypes=np.array(IDS, np.uint8), clusters=np.array(IDS, np.uint8))
+    stage.finish({})
+    with pytest.raises(ValueError, match="05_evaluation of run 'second' named the prototypes of another 04"):
+        inference.load_segmenter("second", "prototypes", 12, torch.device("cpu"))
 
 
 def test_a_video_that_was_cut_short_is_told(outputs, film, tmp_path, capsys, monkeypatch):
@@ -208,7 +253,7 @@ def test_a_video_that_was_cut_short_is_told(outputs, film, tmp_path, capsys, mon
 def test_wrong_words_are_one_sentence(outputs, film, tmp_path, capsys):
     (tmp_path / "notes.txt").write_text("no video")
     (tmp_path / "empty").mkdir()
-    broken = write_images(tmp_path / "broken")
+    broken = write_images(tmp_path / "broken", [(48, 96)])
     (broken / "frame9.png").write_bytes((broken / "frame9.png").read_bytes()[:300])
     (outputs / "half" / "04_training").mkdir(parents=True)
     out = ("--out", tmp_path / "out")

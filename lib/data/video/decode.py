@@ -61,11 +61,13 @@ def list_clips(path: str | Path) -> list[Path]:
     videos = [path / n for n in names if n.lower().endswith(VIDEO_ENDINGS) and not n.startswith(".")]
     if images and videos:
         raise ValueError(
-            f"{path} holds {len(videos)} videos and {len(images)} pictures: name one video file, or move one kind away"
+            f"{path} holds videos ({len(videos)}) and pictures ({len(images)}): "
+            "name one video file, or move one kind away"
         )
     if not images and not videos:
-        below = " (it has folders: name one of them)" if any((path / n).is_dir() for n in names) else ""
-        raise FileNotFoundError(f"no images and no video files in {path}{below}: put frames or videos into it")
+        below = any((path / n).is_dir() for n in names)
+        remedy = "it has folders, name one of them" if below else "put frames or videos into it"
+        raise FileNotFoundError(f"no images and no video files in {path}: {remedy}")
     return videos or [path]
 
 

@@ -271,8 +271,11 @@ def test_what_is_no_video_is_refused_in_one_sentence(tmp_path, video):
         "loop.mp4": (ValueError, r"loop\.mp4 is a link that leads in a circle: name the video file itself"),
         "picture.png": (ValueError, r"picture\.png is a single picture: name the folder of frames"),
         "nothing": (FileNotFoundError, r"no images and no video files in .*nothing: put frames or videos into it"),
-        "outer": (FileNotFoundError, r"no images and .* in .*outer \(it has folders: name one of them\)"),
-        "mixed": (ValueError, r"mixed holds 1 videos and 1 pictures: name one video file, or move one kind away"),
+        "outer": (FileNotFoundError, r"no images and .* in .*outer: it has folders, name one of them"),
+        "mixed": (
+            ValueError,
+            r"mixed holds videos \(1\) and pictures \(1\): name one video file, or move one kind",
+        ),
         "sizes": (ValueError, r"frames of different sizes, a1\.png of 48 x 64 and a10\.png of 24 x 32: a clip needs"),
         "broken": (ValueError, r"a2\.png is not a readable image"),
     }
