@@ -79,9 +79,10 @@ class Segmented:
         seen, named = (f"{size[0]} x {size[1]}" for size in (self.size, self.label_size))
         bare = self.made / (self.seconds - self.drawing_seconds)
         drawn = f"{bare:.1f} without pictures, " if self.drawing_seconds > 0.01 * self.seconds else ""
+        speed = f"{self.made / self.seconds:.1f} a second in total, {drawn}{self.made / self.network_seconds:.1f}"
         return (
-            f"{count(self.made, 'frame')}{found} in {self.seconds:.1f} s: "
-            f"{self.made / self.seconds:.1f} a second in total, {drawn}{self.made / self.network_seconds:.1f} the network alone; {self.device}, {seen}, labels {named}"
+            f"{count(self.made, 'frame')}{found} in {self.seconds:.1f} s: {speed} the network alone; "
+            f"{self.device}, {seen}, labels {named}"
         )
 
 
