@@ -2,6 +2,7 @@
 
 import io
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -115,10 +116,15 @@ def test_features_that_hardly_vary_have_colours_too(dimensions):
 def test_the_panel_redraws_for_another_pixel():
     images = RNG.integers(0, 256, (2, 16, 32, 3)).astype(np.uint8)
     panel = explore_similarity(images, torch.randn(2, 8, 4, 8, generator=torch.Generator().manual_seed(1)))
-    across, down, picture = panel.children
-    before = picture.value
-    across.value = 2
-    assert picture.value != before
-    assert down.max == 15
+    frame, pixel, picture = panel.children
+    seen = [picture.value]
+    for change in (lambda: setattr(pixel, "value", (3, 2)), lambda: setattr(frame, "value", 1)):
+        clicked = pixel.png
+        change()
+        assert picture.value not in seen
+        seen.append(picture.value)
+    assert pixel.png != clicked, "the other frame is there to be clicked on"
+    assert (pixel.size, pixel.value) == ((16, 32), (3, 2))
+    assert cv2.imdecode(np.frombuffer(pixel.png, np.uint8), cv2.IMREAD_COLOR).shape == (256, 512, 3)
     with pytest.raises(IndexError):
         draw.draw_similarity(images, torch.randn(2, 8, 4, 8), row=16, column=0)
