@@ -51,7 +51,7 @@ segment: $(STAMP)  ## label a video or a folder of images with a trained run: ma
 test: $(STAMP) test-lib test-runs test-notebooks  ## lib tests, the papers' runs cut to seconds, every notebook at its defaults
 
 test-lib: $(STAMP)
-	$(BIN)/python -m pytest lib/tests --ignore=lib/tests/test_full_runs.py
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile lib/tests --ignore=lib/tests/test_full_runs.py
 
 test-runs: $(STAMP)
 	$(BIN)/python -m pytest lib/tests/test_full_runs.py
