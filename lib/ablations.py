@@ -32,7 +32,7 @@ from .regions import FrameGrouper, cut_regions
 from .training import train
 
 SCORES = ("finetuned", "clusters", "greedy")  # of which confusions are kept
-WORDS = {"shown": "better", "reversed": "worse", "not shown": "not shown"}  # of what differs from the base
+WORDS = {"shown": "better", "reversed": "worse"}  # than the base; a verdict that is not here stays as it is
 VERSION = 1  # raise it when the same parameters would give another outcome: a night's work is kept over other changes
 
 
@@ -304,11 +304,17 @@ def describe_rows(rows: Sequence[Mapping[str, Any]]) -> str:
             lines.append(f"    {score:10} {_tell(row[score])}")
             if row["minus_base"]:
                 difference = row["minus_base"][score]
-                lines[-1] += f"   minus the base {_tell(difference, '+')}: {WORDS[difference['verdict']]}"
-                lines[-1] += f" (from {difference['smallest']:.3f} on it would be)" if difference["smallest"] else ""
+                lines[-1] += f"   minus the base {_tell(difference, '+')}: {tell_verdict(difference)}"
+                if difference["smallest"]:
+                    lines[-1] += f" (the smallest that would be shown: {difference['smallest']:.3f})"
     return "\n".join(lines)
 
 
 def _tell(found: Mapping[str, Any], sign: str = "") -> str:
     interval = "" if found["low"] is None else f" [{found['low']:{sign}.3f}, {found['high']:{sign}.3f}]"
     return f"{found['value']:{sign}.3f}{interval}"
+
+
+def tell_verdict(difference: Mapping[str, Any]) -> str:
+    """In a word, of what differs from the base."""
+    return WORDS.get(difference["verdict"], difference["verdict"])

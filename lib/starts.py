@@ -28,6 +28,8 @@ PREFIXES = (  # before conv1.weight, the first that is there: of two copies the 
     "backbone.",  # OpenSelfSup, for ORL and DenseCL; DINO; our own exports
     "encoder_q.0.",  # OpenSelfSup's MoCo: a backbone and its neck in a row
     "online_net.0.",
+    "encoder.0.",
+    "backbone.body.",  # torchvision's detectors
     "encoder.backbone.",
     "encoder_q.backbone.",
     "trunk.base_net.",
@@ -48,23 +50,29 @@ def read_weights(path: Path) -> dict[str, Any]:
         found = load_file(path) if path.suffix == ".safetensors" else _unwrap(path)
     except FileNotFoundError:
         raise FileNotFoundError(f"start: no file {path}; give random, imagenet or the file of a backbone") from None
-    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, AttributeError) as error:
+    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, AttributeError, OSError) as error:
         raise ValueError(f"start: {path} holds no plain weights: save a state dict as .safetensors") from error
-    return _strip(found, path)
+    return _strip({name: value for name, value in found.items() if isinstance(value, torch.Tensor)}, path)
 
 
 def _unwrap(path: Path) -> dict[str, Any]:
     with torch.serialization.safe_globals([Namespace]):  # settings that PixPro keeps beside its weights
         found = torch.load(path, map_location="cpu", weights_only=True)
-    while wrapped := next((found[k] for k in WRAPPERS if isinstance(found.get(k), dict)), None):
+    # DINO keeps teacher and student, of which one may be empty
+    while wrapped := next((found[k] for k in WRAPPERS if isinstance(found.get(k), dict) and found[k]), None):
         found = wrapped
+    if not isinstance(found, dict):
+        raise AttributeError("no dictionary")
     return found
 
 
 def _strip(found: dict[str, Any], path: Path) -> dict[str, Any]:
-    while outer := next((o for o in OUTER if found and all(name.startswith(o) for name in found)), None):
-        found = {name.removeprefix(outer): value for name, value in found.items()}
-    prefix = next((p for p in PREFIXES if p + FIRST in found), None)
+    # beside the network there may be a queue, or a head of another name: outer prefixes are not on all keys
+    outers = [""]
+    for _ in OUTER:
+        outers += [o + before for before in outers for o in OUTER if any(name.startswith(o + before) for name in found)]
+    known = (outer + p for p in PREFIXES for outer in dict.fromkeys(outers))
+    prefix = next((p for p in known if p + FIRST in found), None)
     if prefix is None:
         names = ", ".join(list(found)[:3]) or "nothing"
         raise ValueError(
@@ -99,5 +107,7 @@ def load_start(backbone: Backbone, start: str, encoder: str) -> list[str]:
         if name not in found or found[name].shape != value.shape:
             has = f"has shape {list(found[name].shape)}" if name in found else "is missing"
             raise ValueError(f"start: {start} is no {encoder}: {name} {has}, expected {list(value.shape)}")
+        if not found[name].isfinite().all():
+            raise ValueError(f"start: {start} is damaged: {name} holds values that are no numbers")
     backbone.load_state_dict({name: found[name] for name in own}, strict=False)
     return list(own)

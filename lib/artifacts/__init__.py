@@ -5,7 +5,7 @@ old file or the new one. A notebook begins a `Stage`, reads lower numbers throug
 what to run first.
 """
 
-from .code import hash_code, hash_modules
+from .code import hash_alone, hash_code, hash_modules
 from .files import (
     describe,
     hash_file,
@@ -26,6 +26,7 @@ __all__ = [
     "describe_machine",
     "expect",
     "find_sources",
+    "hash_alone",
     "hash_code",
     "hash_file",
     "hash_modules",

@@ -76,6 +76,11 @@ def hash_modules(*names: str) -> str:
     return _combine(modules_behind(set(names)))
 
 
+def hash_alone(*names: str) -> str:
+    """One hash of the named lib modules, without what they import: for work that outlives changes elsewhere."""
+    return _combine({name: _module(name)[0] for name in sorted(names)})
+
+
 def hash_code(notebook: str, also: Set[str] = frozenset()) -> str:
     """One hash of a notebook's code cells (parameters left out) and the lib modules behind them.
 

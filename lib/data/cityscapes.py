@@ -25,6 +25,7 @@ from .layout import Files, FolderDataset, check_partner, need_file, need_files
 HELP = "Get leftImg8bit_trainvaltest, gtFine_trainvaltest and camera_trainvaltest from cityscapes-dataset.com"
 RIGHT_HELP = "Get rightImg8bit_trainvaltest or rightImg8bit_sequence_trainvaltest from cityscapes-dataset.com"
 RATE = 17.0  # frames a second
+SNIPPETS = 11  # of 30 frames, that make 20 s
 SOURCE_SIZE = (1024, 2048)  # that calibrations are for
 TYPICAL_CAMERA = (2262.5, 2265.3, 1097.0, 513.1)  # fx, fy, cx, cy where no file says better (facts/cpcdr.md sec. 2)
 TYPICAL_BASELINE = 0.209  # metres
@@ -82,6 +83,12 @@ class Cityscapes(FolderDataset):
             matrix, _ = self._camera(folder, city, clip, path)
             frame = Frame(stem, clip, split, (number - start) / RATE, matrix, labelled=labels is not None)
             self.add(frame, Files(path, labels, instances, self._root / "disparity" / folder / city))
+
+    def block(self, frame: Frame) -> str:
+        """Some 20 s of a drive, 17 frames a second: most sequences are snippets of 30 frames, one after the other."""
+        sequence, number = _parse(self._files[frame.id].image)
+        city, snippet = sequence.rsplit("_", 1)
+        return f"{city}_{int(snippet) // SNIPPETS}_{number // (30 * SNIPPETS)}"
 
     def _camera(self, folder: str, city: str, clip: str, image: Path) -> tuple[np.ndarray, float]:
         """Intrinsics at the data set's size and baseline in metres, of a clip: one file serves all its frames."""

@@ -53,6 +53,10 @@ class Kitti2015(FolderDataset):
             known = calibration is not None
             self.add(Frame(path.stem, path.stem, split, 0.0, matrix, labelled=labelled, calibrated=known), files)
 
+    def block(self, frame: Frame) -> str:
+        """Ten images in a row: they are in the order of the drives, some seven of each, which the files do not name."""
+        return f"{int(frame.id.split('_')[0]) // 10:02d}"
+
     def _calibration(self, image: Path) -> tuple[np.ndarray, float] | None:
         """Intrinsics of the stored image and baseline in metres; None without the file."""
         path = image.parent.parent / "calib_cam_to_cam" / f"{image.stem.split('_')[0]}.txt"

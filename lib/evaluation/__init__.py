@@ -7,6 +7,7 @@ in use; `intervals` what other seeds and other clips would have given; `probes` 
 
 from .frames import find_run_without_paste, read_labelled
 from .intervals import (
+    FEWEST_SEEDS,
     Estimate,
     accuracy,
     class_iou,
@@ -38,6 +39,7 @@ from .protocols import Labeling, count_protocols, find_labelings, look_every_way
 from .regions import RegionPoints, average_regions, find_region_maps
 
 __all__ = [
+    "FEWEST_SEEDS",
     "MATCHINGS",
     "UNNAMED",
     "Cells",

@@ -25,14 +25,23 @@ CHUNK = 2048  # cells compared with all others at a time
 
 @dataclass(frozen=True)
 class Cells:
-    """Unit embeddings of cells of training frames, and their classes. vectors: (N, D) float32; classes: (N,) int64"""
+    """Unit embeddings of cells of training frames, and their classes, 255 = nobody knows.
+
+    vectors: (N, D) float32; classes: (N,) int64
+    """
 
     vectors: Tensor
     classes: Tensor
 
+    @property
+    def labelled(self) -> "Cells":
+        """Those whose class is known."""
+        known = self.classes != IGNORE
+        return Cells(self.vectors[known.to(self.vectors.device)], self.classes[known])
+
 
 def gather_cells(batches: Iterable[Tensor], labels: np.ndarray, most: int, seed: int) -> Cells:
-    """Labelled cells of some frames, the same number of each frame as far as they have them, drawn at random.
+    """Cells of some frames, the same number of each, drawn at random, whether they have a label or not.
 
     Args:
         batches: embeddings, in the order of the labels. (<= B, D, H/4, W/4) each
@@ -45,13 +54,12 @@ def gather_cells(batches: Iterable[Tensor], labels: np.ndarray, most: int, seed:
     vectors, classes, index = [], [], 0
     for batch in batches:
         for cells in F.normalize(batch.float()).flatten(2).transpose(1, 2):  # (h w, D)
-            known = np.flatnonzero(middle[index] != IGNORE)
-            rows = numpy_generator(seed, index).permutation(known)[:each]
+            rows = numpy_generator(seed, index).permutation(len(cells))[:each]
             vectors.append(cells[torch.from_numpy(rows).to(cells.device)])
             classes.append(torch.from_numpy(middle[index, rows].astype(np.int64)))
             index += 1
     found = Cells(torch.cat(vectors), torch.cat(classes))
-    if not len(found.classes):
+    if not len(found.labelled.classes):
         raise ValueError("there is not one labelled cell to learn from: check the split and the labels")
     return found
 
@@ -64,11 +72,12 @@ def vote_neighbours(
     Args:
         batches: embeddings of the frames. (<= B, D, H/4, W/4) each
         count: of classes.
-        neighbours: that vote; fewer where there are fewer cells.
+        neighbours: that vote, of the labelled cells; fewer where there are fewer.
         size: (H, W) of the labels.
     Returns:
         Class indices. (N, H, W) uint8
     """
+    cells = cells.labelled
     maps, taken = [], min(neighbours, len(cells.classes))
     classes = cells.classes.to(cells.vectors.device)
     for batch in batches:
@@ -85,7 +94,7 @@ def vote_neighbours(
 
 
 def fit_centers(cells: Cells, clusters: int, seed: int) -> Tensor:
-    """k-means over unit embeddings: means, which are shorter than 1. (K, D) on the device of the cells
+    """k-means over unit embeddings, labelled or not: means, which are shorter than 1. (K, D) on the cells' device
 
     Raises:
         ValueError: more clusters than cells.
@@ -115,6 +124,7 @@ def name_centers(cells: Cells, centers: Tensor, count: int, matching: str) -> np
     Args:
         matching: greedy, the majority; or iou, one centre a class, others without a name.
     """
+    cells = cells.labelled
     nearest = _nearest(cells.vectors, centers).cpu().numpy()
     pairs = np.zeros((count, len(centers)), np.int64)
     np.add.at(pairs, (cells.classes.cpu().numpy(), nearest), 1)

@@ -6,10 +6,10 @@ from typing import Any
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from ..ablations import WORDS
+from ..ablations import tell_verdict
 from . import new_figure
 
-COLORS = {"shown": "#0072b2", "reversed": "#d55e00", "not shown": "#777777"}
+COLORS = {"shown": "#0072b2", "reversed": "#d55e00", "not shown": "#777777", "not decided": "#777777"}
 TITLES = {"finetuned": "fine-tuned with few labels", "clusters": "clusters, one to one", "greedy": "greedy"}
 
 
@@ -29,12 +29,14 @@ def draw_effects(rows: Sequence[Mapping[str, Any]]) -> Figure:
             if found["smallest"] is not None:
                 reach = (-found["smallest"], found["smallest"])
                 axes.plot(reach, (place, place), color="#e2e2e2", lw=9, solid_capstyle="butt", zorder=0)
+            if found["low"] is not None:
                 axes.plot((found["low"], found["high"]), (place, place), color=COLORS[found["verdict"]], lw=1.8)
             axes.plot(found["value"], place, "o", color="k", ms=4)
         axes.set_title(f"{title}\nbase {base[score]['value']:.3f}", fontsize=9)
         axes.set_xlabel("mIoU minus the base's", fontsize=8)
         axes.tick_params(labelsize=8)
-    handles = [Line2D([], [], color=COLORS[verdict], lw=1.8, label=word) for verdict, word in WORDS.items()]
+    verdicts = [v for v in COLORS if any(row["minus_base"][s]["verdict"] == v for row in varied for s in TITLES)]
+    handles = [Line2D([], [], color=COLORS[v], lw=1.8, label=tell_verdict({"verdict": v})) for v in verdicts]
     handles.append(Line2D([], [], color="#e2e2e2", lw=7, label="shown less than four times in five"))
     figure.legend(handles=handles, fontsize=8, loc="outside lower center", ncols=4, frameon=False)
     panels[0].set_yticks(range(len(varied)), [row["setting"] for row in varied], fontsize=8)

@@ -34,16 +34,22 @@ class Lesson:
     scored_data: Dataset | None = None
 
 
+SAME = {"pavement": "sidewalk", "tree": "vegetation", "sign": "traffic sign", "pedestrian": "person"}  # CamVid's words
+
+
 def common_classes(learned: ClassSet, scored: ClassSet) -> np.ndarray:
-    """Index of a scored class -> index of the learned class of the same name; 255 where there is none. (256,) uint8
+    """Index of a scored class -> index of the learned class of the same meaning; 255 = there is none. (256,) uint8
+
+    CamVid's words are those of `SAME`; its bicyclist is a rider and a bicycle at once, and has no counterpart.
 
     Raises:
-        ValueError: fewer than two names in common.
+        ValueError: fewer than two in common.
     """
+    known = [SAME.get(name, name) for name in learned.names]
     table = np.full(256, IGNORE, np.uint8)
     for index, name in enumerate(scored.names):
-        if name in learned.names:
-            table[index] = learned.names.index(name)
+        if SAME.get(name, name) in known:
+            table[index] = known.index(SAME.get(name, name))
     if (table != IGNORE).sum() < 2:
         names = f"{learned.name} and {scored.name}"
         raise ValueError(f"{names} have fewer than two classes in common: learn from and score data that share classes")
@@ -67,8 +73,11 @@ def read_lesson(learned: Any, scored: Any, split: str, fold: int | None = None) 
     frames = data.frames("train", labelled=True)
     images, labels = gather_labelled(data, frames)
     shown, scored_images, truth = read_labelled(other, split)
-    if other is data and {f.id for f in frames} & {f.id for f in shown}:
-        raise ValueError(f"{data.name}: frames of split {split!r} are learned from too; choose another split or fold")
+    both = {f.id for f in frames} & {f.id for f in shown} if other.name == data.name else ()
+    if both:  # whatever else differs between the two 01, such as the fold or the size: it is the same street
+        raise ValueError(
+            f"{data.name}: {len(both)} frames of split {split!r} are learned from too; choose another split or fold"
+        )
     truth = common_classes(data.classes, other.classes)[truth]
     blocks = np.array([_name_block(other, frame, fold) for frame in shown])
     return Lesson(data.classes, frames, images, labels, shown, scored_images, truth, blocks, data, other)

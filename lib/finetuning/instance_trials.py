@@ -21,6 +21,7 @@ from .starts import find_pretrained, name_start
 from .trials import SHOWN, Trial, identify
 
 FULL = 1024 * 2048  # pixels of the images that `SMALLEST` is meant for
+TRAINED_BY = ("lib.finetuning.instances", "lib.evaluation.instances")
 FEWEST = 8  # pixels of a true thing that counts, however small the images
 
 
@@ -65,7 +66,7 @@ def run_instance_trial(
     own_plan = {name: getattr(values, f"instance_{name}") for name in ("steps", "learning_rate", "optimizer")}
     values = replace(values, **own_plan)
     encoder, pretrained = values.encoder or own.params.encoder, find_pretrained(trial.start, own)
-    place = folder / identify(trial, values, encoder, data, pretrained, __name__)
+    place = folder / identify(trial, values, encoder, data, pretrained, TRAINED_BY)
     if not (place / "outcome.npz").is_file():
         task = make_instance_task(trial, lesson, values, encoder, pretrained)
         settings = read_settings(values) | {"key": {"trial": place.name}, "reports": 0}
@@ -92,8 +93,10 @@ def make_instance_task(
     sampler = InstanceSampler(images, codes, values.batch, trial.seed, chosen)
     embedder, rows = load_networks(pretrained)[0] if pretrained else None, lesson.learned_data.size[0]
     task = InstanceTask(find_things(lesson.classes), sampler, rows, encoder, embedder, trial.seed)
+    taken = task.transferred
     if pretrained is None:
-        load_start(task.networks["network"].backbone, trial.start, encoder)
+        taken = [f"backbone.{n}" for n in load_start(task.networks["network"].backbone, trial.start, encoder)]
+    task.note_transfer(name_start(trial.start), taken)
     return task
 
 
@@ -103,8 +106,12 @@ def _score(task: InstanceTask, lesson: Lesson, truths: Sequence[Truth]) -> dict[
     found = average_precision(matches, things)
     blocks, left_out = np.unique(lesson.blocks), []
     for block in blocks if len(blocks) > 1 else ():
-        rest = average_precision([m for m, b in zip(matches, lesson.blocks) if b != block], things)
-        left_out.append((rest.ap, rest.ap50))
+        rest = [m for m, b in zip(matches, lesson.blocks) if b != block]
+        if any(len(record.true) for record in rest):
+            precision = average_precision(rest, things)
+            left_out.append((precision.ap, precision.ap50))
+        else:  # all things are in one block: nothing can be said of others
+            left_out.append((np.nan, np.nan))
     rows = np.linspace(0, len(truths) - 1, min(SHOWN, len(truths))).astype(int)
     kept = {"ap": found.ap, "ap50": found.ap50, "by_class": found.by_class, "blocks": blocks, "count": len(rows)}
     for index, one in enumerate(task.predict(lesson.scored_images[rows])):
@@ -113,7 +120,8 @@ def _score(task: InstanceTask, lesson: Lesson, truths: Sequence[Truth]) -> dict[
 
 
 def summarise_instances(outcomes: Mapping[Trial, InstanceOutcome]) -> list[dict[str, Any]]:
-    """A row for each start: ap and ap50 over seeds with intervals over blocks, and minus the first start, paired.
+    """A row for each start: ap and ap50 over seeds with intervals over blocks, and minus the first start, paired; the
+    mean ap of each class, None where none is true.
 
     Folds are further blocks; the average precision of several folds is the mean of theirs.
     """
@@ -126,6 +134,10 @@ def summarise_instances(outcomes: Mapping[Trial, InstanceOutcome]) -> list[dict[
             side, first = ((totals[:, index], left[:, :, index]) for totals, left in (sides[start], sides[starts[0]]))
             row[name] = estimate_left_out(*side)
             row[f"{name}_minus_first"] = compare_left_out(side, first) if start != starts[0] else None
+        of_classes = np.stack([o.by_class for t, o in outcomes.items() if t.start == start])
+        seen = np.isfinite(of_classes)
+        means = np.where(seen, of_classes, 0).sum(axis=0) / np.maximum(seen.sum(axis=0), 1)
+        row["by_class"] = [float(m) if any_seen else None for m, any_seen in zip(means, seen.any(axis=0))]
         rows.append(row)
     return rows
 
@@ -137,7 +149,11 @@ def _stack(found: Sequence[tuple[Trial, InstanceOutcome]]) -> tuple[np.ndarray, 
         own = [outcome for trial, outcome in found if trial.seed == seed]
         each = np.array([(o.ap, o.ap50) for o in own])
         totals.append(each.mean(axis=0))
-        left_out.append(np.concatenate([(each.sum(axis=0) - e + o.left_out) / len(own) for e, o in zip(each, own)]))
+        rests = [o.left_out if len(o.left_out) else np.full((1, 2), np.nan) for o in own]  # a fold of a single block
+        blocks = sum(map(len, rests))
+        # each fold has a mean of its own: without this, one jackknife over all would be too wide
+        narrow = np.sqrt((blocks - len(own)) / max(blocks - 1, 1))
+        left_out.append(np.concatenate([each.mean(axis=0) + narrow * (r - e) / len(own) for e, r in zip(each, rests)]))
     return np.array(totals), np.array(left_out)
 
 
@@ -152,4 +168,5 @@ def describe_instances(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _verdict(found: Estimate) -> str:
-    return found.verdict + (f" (from {found.smallest:.3f} on it would be)" if np.isfinite(found.smallest) else "")
+    smallest = f" (the smallest that would be shown: {found.smallest:.3f})" if np.isfinite(found.smallest) else ""
+    return found.verdict + smallest

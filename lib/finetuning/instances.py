@@ -33,7 +33,7 @@ from ..networks import COARSEST, WIDTHS, Backbone, Embedder, prepare_images, see
 from ..parallel import torch_generator
 from . import labelled
 from .labelled import LabelledSampler, LazyFrames
-from .starts import Transfer
+from .starts import Transfer, list_layers
 
 DRAWS = 7  # stream of random numbers: which proposals are learned from
 BAND = 1 << 16  # of codes: class * BAND + number of the thing, 0 = none
@@ -262,12 +262,18 @@ class InstanceTask:
         with seed_weights(seed):
             network = InstanceNetwork(encoder, len(things), rows)
         self.sample, self.seed, self.networks = sample, seed, nn.ModuleDict({"network": network})
-        self.transferred = network.take_over(embedder) if embedder else ()
+        self.note_transfer("own" if embedder else "random", network.take_over(embedder) if embedder else ())
+
+    def note_transfer(self, start: str, transferred: Sequence[str]) -> None:
+        """Set `transferred`, `fresh` and `transfer`: these tensors were taken over from `start`."""
+        network = self.networks["network"]
+        self.transferred = tuple(transferred)
         self.fresh = tuple(name for name in network.state_dict() if name not in self.transferred)
         sizes = {name: value.numel() for name, value in network.named_parameters()}
-        new, parts = sum(sizes.get(name, 0) for name in self.fresh), ("backbone", "pyramid") if embedder else ()
-        start, taken = "own" if parts else "random", sum(sizes.values()) - new
-        self.transfer = Transfer(start, parts, len(self.transferred), taken, new)
+        new = sum(sizes.get(name, 0) for name in self.fresh)
+        parts = tuple(dict.fromkeys(name.split(".")[0] for name in self.transferred))
+        layers, taken = list_layers(self.transferred), sum(sizes.values()) - new
+        self.transfer = Transfer(start, parts, layers, len(self.transferred), taken, new)
 
     def loss(self, batch: dict[str, Tensor], step: int) -> tuple[Tensor, dict[str, Tensor]]:
         with _seed_draws(batch["images"].device, self.seed, step):

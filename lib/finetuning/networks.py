@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.models.segmentation.deeplabv3 import DeepLabHead
 
-from ..networks import COARSEST, Backbone, Embedder, prepare_images
+from ..networks import COARSEST, Backbone, Embedder, prepare_images, seed_weights
 
 NETWORKS = ("semantic_fpn", "deeplab_v3")
 STRIDES = (8, 16)  # of DeepLab's features
@@ -68,16 +68,22 @@ class DeepLabV3(nn.Module):
 
 
 class LinearProbe(nn.Module):
-    """A linear map from the unit embeddings of a trained network, which stays as it is, to classes (ViCE sec. 4.2)."""
+    """A linear map from the unit embeddings of a trained network, which stays as it is, to classes (ViCE sec. 4.2).
 
-    def __init__(self, embedder: Embedder, classes: int) -> None:
+    Each dimension is brought to mean 0 and variance 1 first, by running statistics without weights of their own: still
+    linear, and networks whose embeddings vary much or little are trained as fast by one rate.
+    """
+
+    def __init__(self, embedder: Embedder, classes: int, seed: int) -> None:
         super().__init__()
-        self.embedder = Frozen(embedder)
-        self.classifier = nn.Conv2d(embedder.about["dimensions"], classes, 1)
+        dimensions = embedder.about["dimensions"]
+        self.embedder, self.norm = Frozen(embedder), nn.BatchNorm2d(dimensions, affine=False)
+        with seed_weights(seed):
+            self.classifier = nn.Conv2d(dimensions, classes, 1)
 
     def forward(self, images: Tensor) -> Tensor:
         """RGB (B, H, W, 3) uint8 -> scores of the classes. (B, C, H, W)"""
-        return _enlarge(self.classifier(F.normalize(self.embedder(images).float())), images)
+        return _enlarge(self.classifier(self.norm(F.normalize(self.embedder(images).float()))), images)
 
 
 def _prepare(images: Tensor) -> Tensor:

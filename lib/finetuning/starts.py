@@ -1,5 +1,6 @@
 """Which weights a network begins its training with labels from, and what it took over."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,17 +17,19 @@ KEPT = ("backbone", "head")  # parts of an embedder that a semantic FPN has too
 
 @dataclass(frozen=True)
 class Transfer:
-    """What a network took over: names of parts, tensors and values of it, and those that are new."""
+    """What a network took over: names of parts and of their layers, tensors and values of it, and those still new."""
 
     start: str
     parts: tuple[str, ...]
+    layers: tuple[str, ...]
     tensors: int
     values: int
     new_values: int
 
     def __str__(self) -> str:
         taken = (
-            f"{', '.join(self.parts)}: {self.tensors} tensors, {self.values / 1e6:.2f} million values"
+            f"{', '.join(self.parts)}: {self.tensors} tensors, {self.values / 1e6:.2f} million values "
+            f"({', '.join(self.layers)})"
             if self.parts
             else "nothing"
         )
@@ -67,16 +70,21 @@ def transfer(network: nn.Module, start: str, encoder: str, pretrained: Artifact 
     before = sum(p.numel() for p in network.parameters())
     if pretrained is None:
         taken = load_start(network.backbone, start, encoder)
-        parts, values = ("backbone",) if taken else (), dict(network.backbone.state_dict())
-        values = {name: values[name] for name in taken}
+        parts, state = ("backbone",) if taken else (), network.backbone.state_dict()
+        values = {f"backbone.{name}": state[name] for name in taken}
     else:
         source = load_networks(pretrained)[0]
         parts, values = _copy(network, source, pretrained, encoder), {}
         for part in parts:
             values |= {f"{part}.{name}": v for name, v in getattr(source, part).state_dict().items()}
     learned = dict(network.named_parameters())
-    size = sum(v.numel() for name, v in values.items() if name in learned or f"backbone.{name}" in learned)
-    return Transfer(name_start(start), parts, len(values), size, before - size)
+    size = sum(v.numel() for name, v in values.items() if name in learned)
+    return Transfer(name_start(start), parts, list_layers(values), len(values), size, before - size)
+
+
+def list_layers(names: Iterable[str]) -> tuple[str, ...]:
+    """From names of tensors to layers: backbone.layer1.0.conv1.weight is of backbone.layer1. Each once, in order."""
+    return tuple(dict.fromkeys(".".join(name.split(".")[:2]) for name in names))
 
 
 def _copy(network: nn.Module, source: Embedder, pretrained: Artifact, encoder: str) -> tuple[str, ...]:
@@ -98,8 +106,11 @@ def check_starts(starts: tuple[str, ...], own: Artifact) -> None:
     """Find out before any long work whether all starts are there.
 
     Raises:
-        ValueError: names what is neither a word that is known, nor a run, nor a file.
+        ValueError: names what is neither a word that is known, nor a run, nor a file; or two files of one name.
     """
+    called = [name_start(start) for start in starts]
+    for name in {name for name in called if called.count(name) > 1}:
+        raise ValueError(f"starts: two files are called {name}, and tables would mix them up: rename one")
     for start in starts:
         if start in ("random", "imagenet") or Path(start).expanduser().is_file():
             continue

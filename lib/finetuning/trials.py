@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from ..artifacts import Artifact, hash_file, hash_modules, write_aside
+from ..artifacts import Artifact, hash_alone, hash_file, write_aside
 from ..evaluation import compare_paired, count_blocks, estimate, name_clusters
 from ..training import History, read_settings, train
 from .data import Lesson
@@ -27,6 +27,12 @@ DECIDING = (  # parameters of 06 that decide what a training gives, whatever els
     "network", "output_stride", "frozen", "steps", "batch", "optimizer", "learning_rate", "final_learning_rate",
     "warmup_steps", "schedule", "momentum", "weight_decay", "precision", "split", "label_seed",
 )  # fmt: skip
+VERSION = 1  # raise it when this module would give another outcome; what it says of outcomes is no reason
+SHARED = (  # that train and score, whatever the network
+    "lib.networks", "lib.starts", "lib.data.labels", "lib.finetuning.data", "lib.finetuning.labelled",
+    "lib.finetuning.starts", "lib.training.engine", "lib.training.batches", "lib.evaluation.matching",
+)  # fmt: skip
+TRAINED_BY = ("lib.finetuning.networks",)
 SHOWN = 3  # frames whose prediction is kept
 
 
@@ -74,16 +80,19 @@ def identify(
     encoder: str,
     data: Mapping[str, str],
     pretrained: Artifact | None,
-    module: str = __name__,
+    modules: Sequence[str] = TRAINED_BY,
 ) -> str:
-    """A name that differs between trainings that could give different outcomes; `module` trains and scores."""
+    """A name that differs between trainings that could give different outcomes; `modules` and `SHARED` make them."""
     start = trial.start
     if pretrained is not None:
         start = pretrained.digest
     elif Path(start).expanduser().is_file():
         start = hash_file(Path(start).expanduser())
     known = {name: getattr(values, name) for name in DECIDING} | {"encoder": encoder, "data": dict(data)}
-    known |= {"trial": [start, trial.fraction, trial.seed, trial.fold], "code": [module, hash_modules(module)]}
+    known |= {
+        "trial": [start, trial.fraction, trial.seed, trial.fold],
+        "code": [VERSION, hash_alone(*modules, *SHARED)],
+    }
     return hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -166,7 +175,6 @@ def describe_summary(rows: Sequence[Mapping[str, Any]]) -> str:
         lines.append(f"{row['labelled']:5d} labelled frames, {row['start']:12} {row['miou']}")
         if difference := row["minus_first"]:
             lines[-1] += f"; minus the first {difference:+}: {difference.verdict}"
-            lines[-1] += (
-                f" (from {difference.smallest:.3f} on it would be)" if not np.isnan(difference.smallest) else ""
-            )
+            if np.isfinite(difference.smallest):
+                lines[-1] += f" (the smallest that would be shown: {difference.smallest:.3f})"
     return "\n".join(lines)

@@ -23,7 +23,9 @@ class FinetuningParams:
     over_clusters: tuple[int, ...] = (27, 128, 256)  # ViCE: 27, 128, 256
     cluster_seeds: int = 3  # of k-means
     probe_steps: int = 100  # of the linear probe (ViCE: 12000)
-    probe_learning_rate: float = 1.0  # ViCE: 0.01, for so many more steps
+    probe_learning_rate: float = 0.3  # ViCE: 0.01, for so many more steps
+    probe_weight_decay: float = 5e-4  # ViCE: 5e-4
+    probe_batch: int = 8  # frames; ViCE: 16
     starts: tuple[str, ...] = ("random", "own")  # or imagenet, another run, a file of another project's weights
     fractions: tuple[float, ...] = (0.0625, 1.0)  # of the labels (the papers: 1/30, 1/16, 1/8, 1/4, 1)
     label_seed: int = 0  # of the order in which frames get labels
@@ -58,6 +60,8 @@ class FinetuningParams:
             check_choice(self, name, ("adam", "sgd"))
         check_choice(self, "schedule", ("poly", "cosine"))
         check_positive(self, "cells", "neighbours", "probe_steps", "probe_learning_rate", "steps", "learning_rate")
+        check_not_negative(self, "probe_weight_decay")
+        check(self.probe_batch >= 2, f"probe_batch must be at least 2, not {self.probe_batch}")
         check_positive(self, "cluster_seeds", "checkpoint_every", "instance_learning_rate")
         check_not_negative(self, "instance_steps", "warmup_steps", "final_learning_rate", "weight_decay")
         check_fraction(self, "momentum")

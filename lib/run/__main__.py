@@ -3,11 +3,13 @@
     python -m lib.run params/street                      the chain, what is up to date is skipped
     python -m lib.run params/street --from 04 -p 04_training.steps=500 --out outputs/longer
     python -m lib.run params/street --seeds 0 1 2        04 and 05 once more for each seed, then what they say together
+    python -m lib.run compare street street-seed1        as python -m lib.run.compare; so for the others of `COMMANDS`
 
 Exit codes: 0 done, 1 a notebook failed, 2 a parameter is wrong, 3 another run holds the folder, 130 interrupted.
 """
 
 import argparse
+import importlib
 import logging
 import sys
 import warnings
@@ -65,7 +67,15 @@ def _is_news(record: logging.LogRecord) -> bool:
     return record.levelno > logging.INFO or (bool(text) and not text.startswith(NO_NEWS))
 
 
+COMMANDS = {
+    name: name for name in ("compare", "segment", "export", "claims", "video", "prepare", "regions", "ablation")
+}
+COMMANDS |= {name: f"{name}.__main__" for name in ("report", "doctor")}
+
+
 def main(words: list[str]) -> int:
+    if words and words[0] in COMMANDS:
+        return importlib.import_module(f".{COMMANDS[words[0]]}", __package__).main(words[1:])
     arguments = read_arguments(words)
     if arguments.refresh:
         return notebooks.refresh()

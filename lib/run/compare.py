@@ -3,10 +3,11 @@
     python -m lib.run params/street --seeds 0 1 2                       # outputs/street, street-seed1, street-seed2
     python -m lib.run.compare street street-seed1 street-plain street-plain-seed1 --record paste
 
-Runs whose parameters of 04 and 05 are the same but for the seed are one setting. Every score is the mean over its seeds
-with a 95 % interval, for other seeds and other clips (`evaluation.intervals`). Two settings are compared over the seeds
-that both have, clip by clip: the difference, whether it is shown, and the smallest that such a comparison would have
-shown four times in five. All of it comes from the confusions that 05 keeps: nothing is predicted again.
+`python -m lib.run compare A B` is the same. Runs whose parameters of 01 to 05 are the same but for the seed of the
+training are one setting. Every score is the mean over its seeds with a 95 % interval, for other seeds and other clips
+(`evaluation.intervals`). Two settings are compared over the seeds that both have, clip by clip: the difference, whether
+it is shown, and the smallest that such a comparison would have shown four times in five. All of it comes from the
+confusions that 05 keeps: nothing is predicted again.
 """
 
 import argparse
@@ -17,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from .. import artifacts, params
-from ..evaluation import accuracy, compare_paired, estimate, miou
+from ..evaluation import FEWEST_SEEDS, accuracy, compare_paired, estimate, miou
 from .reference import REFERENCE, keep_picture
 
 SCORES = {"miou": miou, "miou_by_members": miou, "miou_greedy": miou, "accuracy": accuracy}
@@ -36,8 +37,13 @@ def read_runs(names: Sequence[str]) -> list[dict[str, Any]]:
     for name in names:
         evaluation = artifacts.load(name, "05_evaluation")
         training = evaluation.source("04_training")
-        both = {"04": params.decisive(training.params), "05": params.decisive(evaluation.params)}
-        setting = {f"{n}.{k}": v for n, values in both.items() for k, v in values.items() if k not in APART}
+        below = [training.source(stage) for stage in sorted(training.manifest["inputs"])]
+        setting = {
+            f"{stage.name[:2]}.{k}": v
+            for stage in (*below, training, evaluation)
+            for k, v in params.decisive(stage.params).items()
+            if k not in APART or (k == "seed" and stage in below)
+        }
         numbers = training.metrics | evaluation.metrics
         missing = [k for k in SHOWN if numbers.get(k) is None]
         if missing or "confusions.npz" not in evaluation.manifest["files"]:
@@ -64,10 +70,9 @@ def collect(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """The runs of `read_runs` by setting; settings are named by the parameters in which they differ.
 
     Raises:
-        ValueError: the runs rest on different regions, or were scored on different clips, or a seed occurs twice.
+        ValueError: runs of one setting rest on different regions, or were scored on different clips, or a seed occurs
+            twice.
     """
-    if len({row["regions"] for row in rows}) > 1:
-        raise ValueError("these runs were trained on different regions: compare runs that share 01 to 03")
     if len({tuple(row["confusions"]["blocks"]) for row in rows}) > 1:
         raise ValueError("these runs were scored on different clips: give their 05 the same split")
     varied = sorted({k for row in rows for k in row["setting"] if row["setting"][k] != rows[0]["setting"][k]})
@@ -75,6 +80,8 @@ def collect(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     for row in rows:
         name = ", ".join(f"{k} = {row['setting'][k]}" for k in varied) or "one setting"
         runs = groups.setdefault(name, [])
+        if runs and row["regions"] != runs[0]["regions"]:
+            raise ValueError("runs of one setting were trained on different regions: let them share 01 to 03")
         if row["seed"] in [run["seed"] for run in runs]:
             raise ValueError(f"seed {row['seed']} occurs twice with {name}")
         runs.append(row)
@@ -127,7 +134,10 @@ def describe(found: Mapping[str, Any]) -> str:
         lines.append(f"first minus second, seeds {', '.join(str(seed) for seed in difference['seeds'])}")
         for key, one in difference["estimate"].items():
             text = f"    {key:16} {one['value']:+.3f}{_interval(one, '+'):24}{one['verdict']}"
-            lines.append(text + (f" (from {one['smallest']:.3f} on it would be)" if one["smallest"] else ""))
+            smallest = f" (the smallest that would be shown: {one['smallest']:.3f})" if one["smallest"] else ""
+            lines.append(text + smallest)
+    if difference and len(difference["seeds"]) < FEWEST_SEEDS:
+        lines.append(f"fewer than {FEWEST_SEEDS} seeds decide nothing, however far a difference lies from 0")
     if any(len(group["runs"]) == 1 for group in found["settings"].values()):
         lines.append("a single seed: its interval is about clips, and says nothing about other seeds")
     return "\n".join(line.rstrip() for line in lines)

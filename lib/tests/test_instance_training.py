@@ -30,6 +30,8 @@ from lib.finetuning import (
     smallest_thing,
     summarise_instances,
 )
+from lib.finetuning.instance_trials import TRAINED_BY as INSTANCES_TRAINED_BY
+from lib.finetuning.instance_trials import InstanceOutcome, make_instance_task
 from lib.finetuning.instances import (
     AlignedPool,
     InstanceNetwork,
@@ -40,7 +42,7 @@ from lib.finetuning.instances import (
     prepare_images,
 )
 from lib.finetuning.instances import _make_targets as make_targets
-from lib.finetuning.trials import identify
+from lib.finetuning.trials import TRAINED_BY, identify
 from lib.networks import Embedder, seed_weights
 from lib.params import DepthParams, FinetuningParams
 from lib.training import hash_tensors, train
@@ -96,6 +98,7 @@ def test_layers_of_the_embedder_are_taken_over():
     assert {name.split(".")[0] for name in task.fresh} == {"rpn", "roi_heads"}
     assert str(task.transfer).startswith("own gives backbone, pyramid: ")
     assert task.transfer.values + task.transfer.new_values == sum(p.numel() for p in network.parameters())
+    assert {"backbone.layer4", "pyramid.inner_blocks"} <= set(task.transfer.layers)
     plain = InstanceTask(THINGS, None, 64, "resnet18")
     assert plain.transferred == ()
     assert len(plain.fresh) == len(state)
@@ -255,6 +258,31 @@ def test_the_picture_is_drawn(street):
     assert any(text.get_text() == "car 1.00" for text in figure.axes[6].texts)
 
 
+def test_what_a_file_hands_over_is_listed(tmp_path):
+    params = DepthParams(train_clips=1, frames_per_clip=3, val_clips=1, scored_frames_per_clip=1)
+    lesson, path = read_lesson(params, params, "val"), tmp_path / "other.pth"
+    torch.save(Embedder("resnet18", 8).backbone.state_dict(), path)
+    task = make_instance_task(Trial(str(path), 1.0, 0), lesson, FinetuningParams(batch=2), "resnet18", None)
+    assert str(task.transfer).startswith("other.pth gives backbone: ")
+    assert task.transfer.layers == tuple(f"backbone.{n}" for n in ("conv1", "bn1", *(f"layer{i}" for i in range(1, 5))))
+    assert {name.split(".")[0] for name in task.fresh} == {"backbone", "pyramid", "rpn", "roi_heads"}
+    assert all(name.endswith("tracked") for name in task.fresh if name.startswith("backbone"))
+
+
+def test_folds_are_blocks_with_a_mean_of_their_own():
+    """Of two folds with a mean each, the standard error is that of the mean of two means."""
+    rng, found = np.random.default_rng(0), {}
+    parts = rng.normal(0.5, 0.1, (2, 30))
+    for fold, values in enumerate(parts):
+        left_out = np.repeat(((values.sum() - values) / 29)[:, None], 2, axis=1)
+        mean = values.mean()
+        found[Trial("own", 1.0, 0, fold)] = InstanceOutcome(mean, mean, np.array([mean]), left_out, None, [], None)
+    (row,) = summarise_instances(found)
+    expected = np.sqrt(sum(values.var(ddof=1) / 30 for values in parts)) / 2
+    assert row["ap"].error == pytest.approx(expected, rel=0.02)
+    assert row["by_class"] == [pytest.approx(parts.mean())]
+
+
 def test_trainings_of_things_are_kept_and_compared(tmp_path, monkeypatch):
     params = DepthParams(train_clips=1, frames_per_clip=3, val_clips=2, scored_frames_per_clip=1)
     lesson, values = read_lesson(params, params, "val"), FinetuningParams(instance_steps=1, batch=2, warmup_steps=0)
@@ -273,7 +301,7 @@ def test_trainings_of_things_are_kept_and_compared(tmp_path, monkeypatch):
     assert (smallest_thing((1024, 2048)), smallest_thing((384, 768)), smallest_thing((64, 128))) == (100, 14, 8)
 
     same = Trial("random", 1.0, 0), replace(values, steps=1), "resnet18", {}, None
-    names = {identify(*same, module) for module in ("lib.finetuning.trials", "lib.finetuning.instance_trials")}
+    names = {identify(*same, modules) for modules in (TRAINED_BY, INSTANCES_TRAINED_BY)}
     assert len(names) == 2, "a training of classes with the same numbers is another one"
 
     def refuse(*_, **__):

@@ -107,7 +107,21 @@ def test_what_cannot_be_told():
         compare_paired(draw(rng, 2, 4)[0], draw(rng, 2, 5)[0])
     same, _ = draw(rng, 2, 4)
     nothing = compare_paired(same, same)
-    assert (nothing.value, nothing.low, nothing.high, nothing.verdict) == (0, 0, 0, "not shown")
+    assert (nothing.value, nothing.low, nothing.high, nothing.verdict) == (0, 0, 0, "not decided")
+
+
+@pytest.mark.parametrize("seeds", [1, 2])
+def test_few_seeds_decide_nothing(seeds):
+    """A setting compared with itself over one seed lies beside 0 most of the time: clips alone are no witnesses."""
+    rng, beside = np.random.default_rng(seeds), 0
+    for _ in range(200):
+        first, hard = draw(rng, seeds, 24)
+        found = compare_paired(first, draw(rng, seeds, 24, shared=hard)[0])
+        assert found.verdict == "not decided"
+        assert math.isnan(found.smallest)
+        assert found.to_json()["smallest"] is None
+        beside += not found.low <= 0 <= found.high
+    assert (beside > 100) == (seeds == 1)
 
 
 def test_scores_without_a_confusion_come_from_leaving_out():
@@ -129,7 +143,7 @@ def test_scores_without_a_confusion_come_from_leaving_out():
 
 
 def test_an_estimate_as_text_and_as_json():
-    found = estimate(draw(np.random.default_rng(2), 2, 5)[0])
+    found = estimate(draw(np.random.default_rng(2), 3, 5)[0])
     assert f"{found}" == f"{found.value:.3f} [{found.low:.3f}, {found.high:.3f}]"
     assert f"{found:+}".startswith(f"{found.value:+.3f} [+")
     assert found.to_json()["smallest"] == pytest.approx(found.smallest)

@@ -31,11 +31,14 @@ def test_cells_are_labelled_unit_vectors_of_all_frames():
     found = gather_cells(embeddings.split(2), labels, 30, seed=0)
     assert found.vectors.shape == (30, 5)
     torch.testing.assert_close(found.vectors.norm(dim=1), torch.ones(30))
+    assert (found.classes == IGNORE).any(), "cells that nobody labelled are clustered too"
+    assert (found.labelled.classes != IGNORE).all()
+    assert len(found.labelled.classes) == len(found.labelled.vectors) == (found.classes != IGNORE).sum()
     known = F.normalize(embeddings).permute(0, 2, 3, 1)
     for index, (vector, label) in enumerate(zip(found.vectors, found.classes)):
         frame = index // 10
         row, column = np.argwhere((known[frame] - vector).abs().amax(dim=-1).numpy() < 1e-6)[0]
-        assert labels[frame, 4 * row + 2, 4 * column + 2] == label != IGNORE
+        assert labels[frame, 4 * row + 2, 4 * column + 2] == label
     assert not torch.equal(found.vectors, gather_cells(embeddings.split(2), labels, 30, seed=1).vectors)
     with pytest.raises(ValueError, match="not one labelled cell"):
         gather_cells(embeddings.split(2), np.full_like(labels, IGNORE), 30, 0)
@@ -45,6 +48,7 @@ def test_votes_equal_a_slow_transcription(monkeypatch):
     monkeypatch.setattr(probes, "CHUNK", 7)  # no multiple of anything
     cells, (scored, _) = gather(), make_frames(2, seed=5)
     unit = F.normalize(scored).permute(0, 2, 3, 1).reshape(-1, 5).numpy()
+    cells = cells.labelled
     search = NearestNeighbors(n_neighbors=4, metric="cosine", algorithm="brute").fit(cells.vectors.numpy())
     distance, nearest = search.kneighbors(unit)
     votes = np.zeros((len(unit), 3), np.float32)
@@ -70,8 +74,8 @@ def test_pixels_go_to_the_nearest_centre_and_take_its_name():
     names = probes.name_centers(cells, centers, 3, "greedy")
     nearest = (cells.vectors[:, None] - centers).norm(dim=-1).argmin(dim=1)
     for center, name in enumerate(names):
-        inside = cells.classes[nearest == center]
-        assert inside.bincount(minlength=3).argmax() == name
+        inside = cells.classes[(nearest == center) & (cells.classes != IGNORE)]
+        assert inside.bincount(minlength=3).argmax() == name if len(inside) else name == -1
     blocks = np.array(["b", "a"])
     counts = count_over_clusters(scored.split(1), cells, [(6, 0), (9, 0)], truth, blocks, 3)[6, 0]
     assert counts.shape == (2, 3, 4)

@@ -50,6 +50,11 @@ LAYOUTS = {  # as the projects write them: name -> file of weights
     },
     "BYOL": lambda w: prefixed("target_encoder.", older(w)) | prefixed("online_encoder.", w),
     "compiled": lambda w: {"model": prefixed("_orig_mod.", w)},
+    "a prefix on some keys": lambda w: {"state_dict": prefixed("model.backbone.", w) | {"criterion.x": torch.ones(2)}},
+    "MoCo, queue without a prefix": lambda w: prefixed("module.encoder_q.", w) | {"queue": torch.ones(4)},
+    "DINO, one of two": lambda w: {"teacher": {}, "student": prefixed("module.backbone.", w)},
+    "in a row": lambda w: {"epoch": 3, "model": prefixed("encoder.0.", w)},
+    "torchvision's detectors": lambda w: {"model": prefixed("backbone.body.", w), "step": 7},
 }
 
 
@@ -60,6 +65,20 @@ def test_checkpoints_of_other_projects(tmp_path, layout):
     taken = load_start(target, str(tmp_path / "weights.pth"), "resnet18")
     assert all(torch.equal(a, b) for a, b in zip(source.parameters(), target.parameters()))
     assert len(taken) == len([k for k in source.state_dict() if not k.endswith("tracked")])
+
+
+def test_damaged_files_are_one_sentence(tmp_path):
+    weights = Backbone("resnet18").state_dict()
+    weights["layer1.0.conv1.weight"][0, 0, 0, 0] = torch.nan
+    torch.save(weights, tmp_path / "nan.pth")
+    with pytest.raises(ValueError, match=r"nan\.pth is damaged: layer1\.0\.conv1\.weight holds values that are no num"):
+        load_start(Backbone("resnet18"), str(tmp_path / "nan.pth"), "resnet18")
+    torch.save([1, 2], tmp_path / "list.pth")
+    torch.save({3: "x"}, tmp_path / "numbers.pth")
+    (tmp_path / "cut.pth").write_bytes((tmp_path / "nan.pth").read_bytes()[:5000])
+    for name in ("list.pth", "numbers.pth", "cut.pth", "."):
+        with pytest.raises(ValueError, match=r"^start: "):
+            load_start(Backbone("resnet18"), str(tmp_path / name), "resnet18")
 
 
 def test_a_file_without_a_resnet_says_what_it_holds(tmp_path):

@@ -44,6 +44,8 @@ def test_a_snippet_is_a_clip_at_17_hz_with_one_annotated_frame(written):
     assert {f.clip for f in data.frames("val")} == {f"{c}_000019" for c in ("frankfurt_000000", "frankfurt_000001")} | {
         "munster_000000_000019"
     }
+    blocks = [data.block(f) for f in data.frames("val")]
+    assert sorted(blocks) == ["frankfurt_0_0", "frankfurt_0_0", "munster_0_0"], "20 s of a city, for intervals"
 
 
 def test_without_sequences_only_annotated_frames_are_read(written):

@@ -45,6 +45,7 @@ def test_later_frames_of_the_flow_benchmark_are_not_read(written):
     data = Kitti2015(params(written[0]))
     assert [f.id for f in data.frames()] == [f"{n:06d}_10" for n in range(10)]
     assert len(data.clips()) == 10
+    assert {data.block(f) for f in data.frames()} == {"00"}, "ten in a row are not independent"
     assert all(f.labelled for f in data.frames())
 
 
