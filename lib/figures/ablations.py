@@ -37,8 +37,9 @@ def draw_effects(rows: Sequence[Mapping[str, Any]]) -> Figure:
         axes.tick_params(labelsize=8)
     verdicts = [v for v in COLORS if any(row["minus_base"][s]["verdict"] == v for row in varied for s in TITLES)]
     handles = [Line2D([], [], color=COLORS[v], lw=1.8, label=tell_verdict({"verdict": v})) for v in verdicts]
-    handles.append(Line2D([], [], color="#e2e2e2", lw=7, label="shown less than four times in five"))
+    if any(row["minus_base"][score]["smallest"] for row in varied for score in TITLES):
+        handles.append(Line2D([], [], color="#e2e2e2", lw=7, label="shown less than four times in five"))
     figure.legend(handles=handles, fontsize=8, loc="outside lower center", ncols=4, frameon=False)
     panels[0].set_yticks(range(len(varied)), [row["setting"] for row in varied], fontsize=8)
-    panels[0].invert_yaxis()
+    panels[0].set_ylim(len(varied) - 0.5, -0.5)
     return figure
