@@ -101,7 +101,7 @@ class AblationParams:
     fraction: float = 0.0625  # of the labels (paper: 1/16)
     finetune_steps: int = 15  # paper: 6000
     finetune_learning_rate: float = 0.05  # CPCDR: 0.01, of its instances
-    record: str = "ablations-street"  # show the table that outputs/reference/NAME.json keeps of a longer run; empty = none
+    record: str = "ablations-street"  # a longer table to show, of outputs/reference/NAME.json; empty = none
     expect: bool = how(True)
 
     def __post_init__(self) -> None:
