@@ -35,6 +35,7 @@ def draw_effects(rows: Sequence[Mapping[str, Any]]) -> Figure:
         axes.set_title(f"{title}\nbase {base[score]['value']:.3f}", fontsize=9)
         axes.set_xlabel("mIoU minus the base's", fontsize=8)
         axes.tick_params(labelsize=8)
+        axes.locator_params(axis="x", nbins=5)
     verdicts = [v for v in COLORS if any(row["minus_base"][s]["verdict"] == v for row in varied for s in TITLES)]
     handles = [Line2D([], [], color=COLORS[v], lw=1.8, label=tell_verdict({"verdict": v})) for v in verdicts]
     if any(row["minus_base"][score]["smallest"] for row in varied for score in TITLES):

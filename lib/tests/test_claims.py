@@ -11,6 +11,7 @@ from lib.run.claims import CLAIMS, find_differences, read_tables, write_ledger
 
 BASE = Setting(8, 0.5, "depth")
 OTHERS = [Setting(0, 0.5, "depth"), Setting(8, 1.0, "depth"), Setting(8, 0.5, "truth")]
+FLOOR = Setting(8, 0.5, "depth", trained=False)
 
 
 def make_confusions(rng, hits, seeds=3):
@@ -23,7 +24,7 @@ def make_confusions(rng, hits, seeds=3):
 def make_ablations():
     """M = 0 is worse than the base, true regions are better, and pixels alone are neither."""
     rng, outcomes = np.random.default_rng(0), {}
-    for setting, hits in zip([BASE, *OTHERS], (70, 50, 70, 85)):
+    for setting, hits in zip([BASE, *OTHERS, FLOOR], (70, 50, 70, 85, 40)):
         for seed, confusion in enumerate(make_confusions(rng, hits)):
             outcomes[setting, seed, "x"] = dict.fromkeys(SCORES, confusion)
     return summarise(outcomes)
@@ -64,8 +65,10 @@ def test_differences_point_the_way_of_the_claim():
     assert truth["verdict"] == "shown"
     assert truth["value"] == tables[0]["rows"][3]["minus_base"]["clusters"]["value"]
     assert not list(find_differences(looks_of(3)[2], tables)), "no contours in this table"
-    ((_, own),) = find_differences(looks_of(5)[0], tables)
-    assert own["verdict"] == "shown"
+    for look in (looks_of(5)[0], looks_of(5)[4]):
+        ((_, own),) = find_differences(look, tables)
+        assert own["verdict"] == "shown"
+        assert own["value"] > 0
 
 
 def test_the_ledger_has_every_claim_and_its_verdict():
@@ -86,12 +89,14 @@ def test_tables_of_a_finished_run_are_kept(tmp_path, monkeypatch, capsys):
     assert "run x has no finished 06 or 09" in capsys.readouterr().err
     stage = artifacts.begin("09_ablations", params.AblationParams(run="x", expect=False))
     stage.save_json("tables.json", {"rows": make_ablations()})
+    stage.save_image("effects.png", np.zeros((4, 4, 3), np.uint8))
     stage.finish({"miou": 0.5}, {"seeds": [0, 1, 2]})
     assert claims.main(["x"]) == 0
     (table,) = read_tables(tmp_path / "reference")
     assert (table["table"], table["run"], table["protocol"]) == ("ablations", "x", {"seeds": [0, 1, 2]})
     text = (tmp_path / "reference" / "claims.md").read_text()
     assert text == write_ledger([table])
+    assert (tmp_path / "reference" / "ablations-x.png").is_file()
     assert claims.main([]) == 0
     assert (tmp_path / "reference" / "claims.md").read_text() == text, "written anew from what is kept"
 
