@@ -67,16 +67,20 @@ def cut_center(maps: np.ndarray) -> np.ndarray:
     return maps[:, top : top + side, left : left + side]
 
 
-def look_every_way(look: Callable[..., np.ndarray], images: np.ndarray) -> dict[tuple[str, str], np.ndarray]:
+def look_every_way(
+    look: Callable[..., np.ndarray], images: np.ndarray, plain: np.ndarray
+) -> dict[tuple[str, str], np.ndarray]:
     """The nearest prototype of each pixel in every crop and view.
 
     Args:
         look: images (N, H, W, 3) uint8, mirrored=bool -> the nearest prototype of each pixel, (N, H, W).
+        plain: what it gives for the whole images, not mirrored; never asked for again.
     Returns:
         (crop, view) -> (N, h, w)
     """
-    cuts = dict(zip(CROPS, (images, np.ascontiguousarray(cut_center(images)))))
-    return {(crop, view): look(cut, mirrored=view != VIEWS[0]) for crop, cut in cuts.items() for view in VIEWS}
+    cuts, known = dict(zip(CROPS, (images, np.ascontiguousarray(cut_center(images))))), {(CROPS[0], VIEWS[0]): plain}
+    wanted = [(crop, view) for crop in CROPS for view in VIEWS]
+    return {at: known[at] if at in known else look(cuts[at[0]], mirrored=at[1] != VIEWS[0]) for at in wanted}
 
 
 def count_protocols(

@@ -225,10 +225,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for run in chosen.runs:
             for path in keep_tables(run, reference.REFERENCE):
                 print(f"kept {path}")
-    except artifacts.ArtifactError as error:
+        tables, path = read_tables(reference.REFERENCE), reference.REFERENCE / "claims.md"
+    except (artifacts.ArtifactError, ValueError) as error:  # a stage that is missing, or a table that is damaged
         print(error, file=sys.stderr)
         return 2
-    tables, path = read_tables(reference.REFERENCE), reference.REFERENCE / "claims.md"
     with artifacts.write_aside(path) as aside:
         aside.write_text(write_ledger(tables), encoding="utf-8")
     print(f"wrote {path} from {len(tables)} tables")

@@ -21,8 +21,9 @@ from .. import artifacts, params
 from ..evaluation import FEWEST_SEEDS, accuracy, compare_paired, estimate, miou
 from .reference import REFERENCE, keep_picture
 
-SCORES = {"miou": miou, "miou_by_members": miou, "miou_greedy": miou, "accuracy": accuracy}
+SCORES = {"miou": miou, "miou_by_members": miou, "miou_by_centred": miou, "miou_greedy": miou, "accuracy": accuracy}
 SHOWN = (*SCORES, "effective_rank")
+NEEDED = tuple(k for k in SHOWN if k != "miou_by_centred")  # that is shown where all runs have it: older ones have not
 APART = ("run", "seed", "upstream")  # parameters that make no other setting
 
 
@@ -45,17 +46,20 @@ def read_runs(names: Sequence[str]) -> list[dict[str, Any]]:
             if k not in APART or (k == "seed" and stage in below)
         }
         numbers = training.metrics | evaluation.metrics
-        missing = [k for k in SHOWN if numbers.get(k) is None]
+        own = f"miou_by_{evaluation.params.represent}"  # of what the score itself is about
+        numbers = {own: numbers.get("miou"), **numbers}
+        missing = [k for k in NEEDED if numbers.get(k) is None]
         if missing or "confusions.npz" not in evaluation.manifest["files"]:
             raise ValueError(f"run {name!r} has no {', '.join(missing) or 'confusions.npz'}: execute its 05 anew")
         with np.load(evaluation.path("confusions.npz")) as file:
             confusions = {key: file[key] for key in file.files}
+        confusions.setdefault(own, confusions["miou"])
         rows.append(
             {
                 "run": name,
                 "seed": training.params.seed,
                 "setting": setting,
-                "metrics": {k: numbers[k] for k in SHOWN},
+                "metrics": {k: numbers[k] for k in SHOWN if numbers.get(k) is not None},
                 "confusions": confusions,
                 "seconds": training.manifest["seconds"],
                 "regions": training.source("02_regions").digest,
@@ -63,7 +67,8 @@ def read_runs(names: Sequence[str]) -> list[dict[str, Any]]:
                 "made_by": {k: training.manifest[k] for k in ("device", "versions", "git_commit")},
             }
         )
-    return rows
+    shared = [k for k in SHOWN if all(k in row["metrics"] for row in rows)]
+    return [row | {"metrics": {k: row["metrics"][k] for k in shared}} for row in rows]
 
 
 def collect(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -94,12 +99,12 @@ def collect(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def _summarise(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    values = {k: [run["metrics"][k] for run in runs] for k in SHOWN}
+    values = {k: [run["metrics"][k] for run in runs] for k in runs[0]["metrics"]}
     return {
         "runs": [{k: run[k] for k in ("run", "seed", "metrics", "seconds")} for run in runs],
         "mean": {k: float(np.mean(v)) for k, v in values.items()},
         "range": {k: [min(v), max(v)] for k, v in values.items()},
-        "estimate": {k: estimate(_stack(runs, k), score).to_json() for k, score in SCORES.items()},
+        "estimate": {k: estimate(_stack(runs, k), score).to_json() for k, score in SCORES.items() if k in values},
     }
 
 
@@ -114,9 +119,10 @@ def _subtract(first: Sequence[Mapping[str, Any]], second: Sequence[Mapping[str, 
     if not pairs:
         return None
     found: dict[str, Any] = {"seeds": [a["seed"] for a, _ in pairs]}
-    found |= {k: [a["metrics"][k] - b["metrics"][k] for a, b in pairs] for k in SHOWN}
+    found |= {k: [a["metrics"][k] - b["metrics"][k] for a, b in pairs] for k in first[0]["metrics"]}
     sides = [list(side) for side in zip(*pairs)]
-    compared = {k: compare_paired(*(_stack(side, k) for side in sides), score) for k, score in SCORES.items()}
+    scores = {k: score for k, score in SCORES.items() if k in found}
+    compared = {k: compare_paired(*(_stack(side, k) for side in sides), score) for k, score in scores.items()}
     return found | {"estimate": {k: v.to_json(verdict=True) for k, v in compared.items()}}
 
 
@@ -126,14 +132,14 @@ def describe(found: Mapping[str, Any]) -> str:
     for name, group in found["settings"].items():
         clips = group["estimate"]["miou"]["blocks"]
         lines.append(f"{name}: seeds {', '.join(str(run['seed']) for run in group['runs'])}; {clips} clips or parts")
-        for key in SHOWN:
+        for key in group["mean"]:
             low, high = group["range"][key]
-            lines.append(f"    {key:16} {group['mean'][key]:.3f}{_interval(group['estimate'].get(key)):24}")
+            lines.append(f"    {key:18} {group['mean'][key]:.3f}{_interval(group['estimate'].get(key)):24}")
             lines[-1] += f"seeds {low:.3f} to {high:.3f}" if len(group["runs"]) > 1 else ""
     if difference := found["first_minus_second"]:
         lines.append(f"first minus second, seeds {', '.join(str(seed) for seed in difference['seeds'])}")
         for key, one in difference["estimate"].items():
-            text = f"    {key:16} {one['value']:+.3f}{_interval(one, '+'):24}{one['verdict']}"
+            text = f"    {key:18} {one['value']:+.3f}{_interval(one, '+'):24}{one['verdict']}"
             smallest = f" (the smallest that would be shown: {one['smallest']:.3f})" if one["smallest"] else ""
             lines.append(text + smallest)
     if difference and len(difference["seeds"]) < FEWEST_SEEDS:

@@ -97,6 +97,10 @@ def test_tables_of_a_finished_run_are_kept(tmp_path, monkeypatch, capsys):
     text = (tmp_path / "reference" / "claims.md").read_text()
     assert text == write_ledger([table])
     assert (tmp_path / "reference" / "ablations-x.png").is_file()
+    (tmp_path / "reference" / "finetuning-y.json").write_text("{")
+    assert claims.main([]) == 2
+    assert "finetuning-y.json is damaged" in capsys.readouterr().err
+    (tmp_path / "reference" / "finetuning-y.json").unlink()
     assert claims.main([]) == 0
     assert (tmp_path / "reference" / "claims.md").read_text() == text, "written anew from what is kept"
 

@@ -102,3 +102,18 @@ def test_what_cannot_be_compared_is_one_sentence(tmp_path, capsys):
     assert "has no miou_by_members, miou_greedy, accuracy" in capsys.readouterr().err
     assert compare.main([str(tmp_path / "nothing")]) == 1
     assert "does not exist" in capsys.readouterr().err
+
+
+def test_a_run_that_merges_by_members_has_that_score(tmp_path, capsys):
+    """Its 05 keeps the score by members as its own, and that by prototypes beside it."""
+    regions = make_regions(tmp_path / "base")
+    paper, other = (make_run(tmp_path, regions, 0, miou) for miou in (0.3, 0.6))
+    inputs = [regions.source("01_depth"), artifacts.load(other, "04_training")]
+    values = params.EvaluationParams(run=other, represent="members")
+    evaluation = artifacts.begin("05_evaluation", values, inputs)
+    found = make_confusions(0, 0.6, 4)
+    found.pop("miou_by_members")
+    evaluation.save_arrays("confusions.npz", blocks=np.array(list("abcd")), **found)
+    evaluation.finish({"miou": 0.6, "miou_by_prototypes": 0.3, "miou_greedy": 0.4, "accuracy": 0.5})
+    assert compare.main([paper, other]) == 0
+    assert "miou_by_members    0.600" in capsys.readouterr().out

@@ -55,7 +55,9 @@ def test_every_row_is_what_its_protocol_says(monkeypatch):
     table = merge_classes(STREET)
     counts, labels, views = {}, {}, {}
     for part, (truth, prototypes) in data.items():
-        views[part] = look_every_way(lambda maps, mirrored: maps[:, ::-1] if mirrored else maps, prototypes)
+        views[part] = look_every_way(
+            lambda maps, mirrored: maps[:, ::-1] if mirrored else maps, prototypes, plain=prototypes
+        )
         labelings = [Labeling(STREET, truth), Labeling(CITYSCAPES_7, table[truth])]
         labels[part] = {one.classes.name: one for one in labelings}
         counts[part] = count_protocols(labelings, views[part], PROTOTYPES)
