@@ -18,6 +18,7 @@ class FinetuningParams:
     score_data: str = ""  # a run whose 01 names the frames that are scored; empty = as learn_data
     split: str = "val"  # the frames that are scored
     folds: tuple[int, ...] = ()  # of the data set: train and score once for each; empty = the fold of 01
+    fold_runs: tuple[str, ...] = ()  # for each of folds the run whose 04 is "own" there; empty = upstream in all
     cells: int = 8000  # training cells of 4 x 4 pixels, for neighbours and over-clustering
     neighbours: int = 20  # that vote for a cell's class
     over_clusters: tuple[int, ...] = (27, 128, 256)  # ViCE: 27, 128, 256
@@ -72,6 +73,10 @@ class FinetuningParams:
         for name in ("starts", "fractions", "seeds", "folds"):
             values = getattr(self, name)
             check(len(set(values)) == len(values), f"{name}: one value stands twice in {list(values)}")
+        check(
+            not self.fold_runs or len(self.fold_runs) == len(self.folds),
+            f"fold_runs names {len(self.fold_runs)} runs for {len(self.folds)} folds: give one for each, or none",
+        )
         check(all(0 < f <= 1 for f in self.fractions), f"fractions must lie in 0..1, above 0: {list(self.fractions)}")
         check(all(k >= 2 for k in self.over_clusters), f"over_clusters must be 2 or more: {list(self.over_clusters)}")
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from lib import artifacts
+from lib import artifacts, finetuning
 from lib.data.labels import CAMVID_11, CITYSCAPES_19, STREET
 from lib.evaluation import rows_to_json
 from lib.finetuning import (
@@ -26,6 +26,7 @@ from lib.finetuning import (
     common_classes,
     describe_summary,
     dilate,
+    find_owns,
     gather_labelled,
     list_trials,
     make_network,
@@ -230,6 +231,18 @@ def test_a_start_that_is_nowhere_is_told_at_once(own, tmp_path, monkeypatch):
     (tmp_path / "begun").mkdir()
     with pytest.raises(ValueError, match=r"'begun': 04_training of run 'begun' does not exist"):
         check_starts(("begun",), own)
+
+
+def test_each_fold_may_have_a_start_of_its_own(own, monkeypatch):
+    own.run = "streets"
+    assert find_owns(own, [None]) == {None: own}
+    assert find_owns(own, [0, 2]) == {0: own, 2: own}
+    others = {name: SimpleNamespace(run=name, source=lambda stage, f=f: SimpleNamespace(params=SimpleNamespace(fold=f)))
+              for f, name in enumerate(("zero", "one", "two"))}  # fmt: skip
+    monkeypatch.setattr(finetuning.starts, "load", lambda run, stage: others[run])
+    assert find_owns(own, [0, 2], ["zero", "two"]) == {0: others["zero"], 2: others["two"]}
+    with pytest.raises(ValueError, match="'one' was made for fold 1, and stands at fold 2"):
+        find_owns(own, [0, 2], ["zero", "one"])
 
 
 def make_lesson():

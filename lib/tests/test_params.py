@@ -144,6 +144,12 @@ def test_of_several_starts_files_are_found_from_where_the_command_was_given(tmp_
     assert params.make(params.FinetuningParams, {"fractions": [0.25, 1]}).fractions == (0.25, 1.0)
 
 
+def test_each_fold_has_its_run_or_none_has():
+    assert params.FinetuningParams(folds=(0, 1), fold_runs=("a", "b")).fold_runs == ("a", "b")
+    with pytest.raises(params.ParameterError, match="fold_runs names 1 runs for 2 folds: give one for each, or none"):
+        params.FinetuningParams(folds=(0, 1), fold_runs=("a",))
+
+
 def test_no_notebook_looks_at_test_clips_by_itself():
     """Choose on validation, report on test: a report asks for it in a parameter file."""
     for name, schema in params.SCHEMAS.items():
