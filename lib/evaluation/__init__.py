@@ -17,6 +17,7 @@ from .intervals import (
     estimate_left_out,
     miou,
     pseudo_values,
+    rows_from_json,
     rows_to_json,
 )
 from .matching import (
@@ -73,6 +74,7 @@ __all__ = [
     "normalize_score",
     "pseudo_values",
     "read_labelled",
+    "rows_from_json",
     "rows_to_json",
     "score",
     "score_cuts",

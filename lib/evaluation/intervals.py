@@ -10,7 +10,7 @@ analysis of variance without replication: what varies between seeds and what var
 
 import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -99,6 +99,12 @@ class Estimate:
         found = {name: None if math.isnan(number) else number for name, number in numbers.items()}
         return found | ({"verdict": self.verdict} if verdict else {})
 
+    @classmethod
+    def from_json(cls, numbers: Mapping[str, Any]) -> "Estimate":
+        """The inverse of `to_json`."""
+        kept = {f.name: numbers[f.name] for f in fields(cls)}
+        return cls(**{name: math.nan if number is None else number for name, number in kept.items()})
+
     def __format__(self, sign: str) -> str:
         """Value and interval to three digits; `sign` is "+" for a difference, else empty."""
         interval = "" if math.isnan(self.low) else f" [{self.low:{sign}.3f}, {self.high:{sign}.3f}]"
@@ -109,6 +115,14 @@ def rows_to_json(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Rows of a table, JSON-ready: estimates become their numbers, with a verdict where the name says `minus`."""
     return [
         {k: v.to_json(verdict="minus" in k) if isinstance(v, Estimate) else v for k, v in row.items()} for row in rows
+    ]
+
+
+def rows_from_json(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The inverse of `rows_to_json`: what has a standard error is an estimate again."""
+    return [
+        {k: Estimate.from_json(v) if isinstance(v, Mapping) and "error" in v else v for k, v in row.items()}
+        for row in rows
     ]
 
 

@@ -1,9 +1,11 @@
 """Pictures of notebook 06: what features hold, what labels make of them."""
 
 from collections.abc import Mapping, Sequence
+from itertools import product
 from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ..data.labels import ClassSet
@@ -58,19 +60,45 @@ def draw_trainings(rows: Sequence[Mapping[str, Any]], outcomes: Mapping[Trial, O
         style = ("-", "--", ":", "-.")[fractions.index(trial.fraction) % 4]
         left.plot(np.arange(len(smooth)) + span, smooth, style, color=colors[name_start(trial.start)], lw=1)
     left.set(title="Loss (dashes: more labels)", xlabel="step", ylim=(0, None))
-    for i, start in enumerate(starts):
-        own = [row for row in rows if row["start"] == start]
-        frames = np.array([row["labelled"] for row in own]) * 1.03 ** (i - (len(starts) - 1) / 2)
-        values = [row["miou"] for row in own]
-        right.plot(frames, [v.value for v in values], "o-", color=colors[start], label=start)
-        for x, value in zip(frames, values):
-            right.plot((x, x), (value.low, value.high), color=colors[start], lw=1.5)
-    ticks = sorted({row["labelled"] for row in rows})
-    right.set(title="mIoU", xlabel="labelled frames", xscale="log", ylim=(0, None))
-    right.set_xticks(ticks, [str(tick) for tick in ticks], minor=False)
-    right.set_xticks([], minor=True)
-    right.legend(fontsize=8)
+    _plot_shares(right, rows, colors)
     return figure
+
+
+def draw_record(trainings: Sequence[Mapping[str, Any]], instances: Sequence[Mapping[str, Any]]) -> Figure:
+    """Left, mIoU by number of labelled frames; right, AP and AP50 of each start; both with 95 % intervals.
+
+    Args:
+        trainings, instances: rows of `finetuning.summarise` and of `finetuning.summarise_instances`, which may be none.
+    """
+    starts = list(dict.fromkeys(row["start"] for row in [*trainings, *instances]))
+    colors = {start: COLORS[i % len(COLORS)] for i, start in enumerate(starts)}
+    figure = new_figure(width=8 if instances else 4.5, height=3)
+    left, *others = np.atleast_1d(figure.subplots(1, 1 + bool(instances)))
+    _plot_shares(left, trainings, colors)
+    for axes in others:
+        for i, (row, name) in enumerate(product(instances, ("ap", "ap50"))):
+            place, found = (i % 2) * (len(instances) + 1) + i // 2, row[name]
+            axes.bar(place, found.value, color=colors[row["start"]])
+            axes.plot((place, place), (found.low, found.high), color="k", lw=1.5)
+        middle = (len(instances) - 1) / 2
+        axes.set_xticks((middle, middle + len(instances) + 1), ("AP", "AP50"))
+        axes.set(title="Single things (Mask R-CNN)", ylim=(0, None))
+    return figure
+
+
+def _plot_shares(axes: Axes, rows: Sequence[Mapping[str, Any]], colors: Mapping[str, str]) -> None:
+    for i, (start, color) in enumerate(colors.items()):
+        own = [row for row in rows if row["start"] == start]
+        frames = np.array([row["labelled"] for row in own]) * 1.03 ** (i - (len(colors) - 1) / 2)
+        values = [row["miou"] for row in own]
+        axes.plot(frames, [v.value for v in values], "o-", color=color, label=start)
+        for x, value in zip(frames, values):
+            axes.plot((x, x), (value.low, value.high), color=color, lw=1.5)
+    ticks = sorted({row["labelled"] for row in rows})
+    axes.set(title="mIoU, trained with labels", xlabel="labelled frames", xscale="log", ylim=(0, None))
+    axes.set_xticks(ticks, [str(tick) for tick in ticks], minor=False)
+    axes.set_xticks([], minor=True)
+    axes.legend(fontsize=8)
 
 
 def draw_outcomes(

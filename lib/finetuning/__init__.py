@@ -17,8 +17,8 @@ from .instance_trials import (
 )
 from .labelled import LabelledSampler, LabelledTask, LazyFrames, choose_labelled, gather_labelled
 from .networks import DeepLabV3, Frozen, LinearProbe, SemanticFPN, dilate
-from .starts import Transfer, check_starts, copy_parts, find_owns, find_pretrained, make_network, name_start, transfer
-from .trials import Outcome, Trial, describe_summary, list_trials, run_trial, stack_outcomes, summarise
+from .starts import Transfer, check_starts, copy_parts, find_pretrained, make_network, name_start, transfer
+from .trials import Outcome, Trial, describe_summary, find_owns, list_trials, run_trial, stack_outcomes, summarise
 
 __all__ = [
     "DeepLabV3",

@@ -1,6 +1,6 @@
 """Which weights a network begins its training with labels from, and what it took over."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,25 +51,6 @@ def find_pretrained(start: str, own: Artifact) -> Artifact | None:
         return own
     known = start not in ("random", "imagenet") and "/" not in start and run_folder(start).is_dir()
     return load(start, "04_training") if known else None
-
-
-def find_owns(own: Artifact, folds: Sequence[int | None], runs: Sequence[str] = ()) -> dict[int | None, Artifact]:
-    """The finished 04 that the start "own" means in each fold: `own` in all, or those of runs made for the folds.
-
-    A network that is scored on frames it saw, even without their labels, is judged too well where others are not.
-
-    Args:
-        folds: None = the data set as it is. runs: one for each of the folds; empty = `own`.
-    Raises:
-        ArtifactError: a run's 04 is unfinished or out of date. ValueError: its frames are those of another fold.
-    """
-    owns = {fold: own if run == own.run else load(run, "04_training") for fold, run in zip(folds, runs)}
-    owns = owns or dict.fromkeys(folds, own)
-    for fold, found in owns.items() if runs else ():
-        made = found.source("01_depth").params.fold
-        if made != fold:
-            raise ValueError(f"fold_runs: {found.run!r} was made for fold {made}, and stands at fold {fold}")
-    return owns
 
 
 def make_network(kind: str, encoder: str, classes: int, stride: int, seed: int) -> nn.Module:

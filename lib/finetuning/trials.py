@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from ..artifacts import Artifact, hash_alone, hash_file, write_aside
+from ..artifacts import Artifact, hash_alone, hash_file, load, write_aside
 from ..evaluation import compare_paired, count_blocks, estimate, name_clusters
 from ..training import History, read_settings, train
 from .data import Lesson
@@ -72,6 +72,25 @@ def list_trials(
     """All combinations, those of one fold and seed beside each other, so that a stopped night has whole pairs."""
     order = product(list(folds) or [None], seeds, fractions, starts)
     return [Trial(start, fraction, seed, fold) for fold, seed, fraction, start in order]
+
+
+def find_owns(own: Artifact, folds: Sequence[int | None], runs: Sequence[str] = ()) -> dict[int | None, Artifact]:
+    """The finished 04 that the start "own" means in each fold: `own` in all, or those of runs made for the folds.
+
+    A network that is scored on frames it saw, even without their labels, is judged too well where others are not.
+
+    Args:
+        folds: None = the data set as it is. runs: one for each of the folds; empty = `own`.
+    Raises:
+        ArtifactError: a run's 04 is unfinished or out of date. ValueError: its frames are those of another fold.
+    """
+    owns = {fold: own if run == own.run else load(run, "04_training") for fold, run in zip(folds, runs)}
+    owns = owns or dict.fromkeys(folds, own)
+    for fold, found in owns.items() if runs else ():
+        made = found.source("01_depth").params.fold
+        if made != fold:
+            raise ValueError(f"fold_runs: {found.run!r} was made for fold {made}, and stands at fold {fold}")
+    return owns
 
 
 def identify(

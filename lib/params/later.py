@@ -49,6 +49,7 @@ class FinetuningParams:
     instance_steps: int = 0  # of Mask R-CNN, with the largest of the fractions (CPCDR: 24000); 0 = no instances
     instance_optimizer: str = "adam"  # CPCDR: sgd
     instance_learning_rate: float = 5e-4  # CPCDR: 0.01, of sgd
+    record: str = "finetuning-street"  # longer tables to show, of outputs/reference/NAME.json; empty = none
     expect: bool = how(True)
 
     def __post_init__(self) -> None:

@@ -14,11 +14,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from matplotlib.figure import Figure
+
 from .. import artifacts
+from ..evaluation import rows_from_json
+from ..figures.ablations import draw_effects
+from ..figures.finetuning import draw_record
 from . import reference
 
 STAGES = {"finetuning": "06_finetuning", "ablations": "09_ablations"}
-PICTURES = {"finetuning": "trainings.png", "ablations": "effects.png"}  # kept beside the tables; no photographs
+SCENES = ("predictions.png", "instances.png")  # of a finished 06, kept too where every image is generated
 
 
 @dataclass(frozen=True)
@@ -134,7 +139,12 @@ Written by `python -m lib.run.claims` from the tables beside this file; a test k
 
 
 def keep_tables(run: str, folder: Path) -> list[Path]:
-    """Copy the tables of a run's finished 06 and 09, each with protocol and provenance. Returns what was written.
+    """Copy the tables of a run's finished 06 and 09, each with protocol, provenance and a picture drawn from it.
+
+    Of generated streets scenes are kept too, of photographs never.
+
+    Returns:
+        The tables that were written.
 
     Raises:
         ArtifactError: neither is finished, or one is out of date.
@@ -148,13 +158,29 @@ def keep_tables(run: str, folder: Path) -> list[Path]:
         rows = artifacts.read_json(found.path("tables.json"))
         kept.append(folder / f"{table}-{run}.json")
         artifacts.write_json(kept[-1], {"run": run, **about, "protocol": found.metrics["protocol"], **rows})
-        if PICTURES[table] in found.manifest["files"]:
-            reference.keep_picture(found.path(PICTURES[table]), f"{table}-{run}.png")
+        figure = draw_table(table, rows)
+        with artifacts.write_aside(kept[-1].with_suffix(".png")) as aside:
+            figure.savefig(aside, dpi=figure.dpi, format="png", metadata={"Software": None})
+        for scene in SCENES if table == "finetuning" and _is_generated(found) else ():
+            if scene in found.manifest["files"]:
+                reference.keep_picture(found.path(scene), f"{table}-{run}-{scene}")
     if not kept:
         raise artifacts.ArtifactError(
             f"run {run} has no finished 06 or 09: python -m lib.run params/{run} --only 06, and --only 09"
         )
     return kept
+
+
+def _is_generated(found: artifacts.Artifact) -> bool:
+    other = found.params.learn_data or found.params.score_data  # of another data set, perhaps
+    return not other and found.source("01_depth").params.dataset == "street"
+
+
+def draw_table(table: str, rows: Mapping[str, Any]) -> Figure:
+    """The picture of a table of `STAGES`, from its rows as they are kept."""
+    if table == "ablations":
+        return draw_effects(rows["rows"])
+    return draw_record(rows_from_json(rows["trainings"]), rows_from_json(rows["instances"]))
 
 
 def read_tables(folder: Path) -> list[dict[str, Any]]:

@@ -82,21 +82,38 @@ def test_the_ledger_has_every_claim_and_its_verdict():
     assert all("not run" in line for line in write_ledger([]).splitlines() if line.startswith("| 1."))
 
 
+def _finish(values, tables):
+    """A finished stage of a run: 01, or one of those above it that has tables."""
+    name = {params.DepthParams: "01_depth", params.AblationParams: "09_ablations"}.get(type(values), "06_finetuning")
+    below = [] if name == "01_depth" else [artifacts.load(values.run, "01_depth")]
+    stage = artifacts.begin(name, values, inputs=below)
+    if tables:
+        stage.save_json("tables.json", tables)
+        stage.save_image("instances.png", np.zeros((4, 4, 3), np.uint8))
+    stage.finish({"miou": 0.5}, {"seeds": [0, 1, 2]})
+
+
 def test_tables_of_a_finished_run_are_kept(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(artifacts.stages, "OUTPUTS", tmp_path)
     monkeypatch.setattr(reference, "REFERENCE", tmp_path / "reference")
     assert claims.main(["x"]) == 2
     assert "run x has no finished 06 or 09" in capsys.readouterr().err
-    stage = artifacts.begin("09_ablations", params.AblationParams(run="x", expect=False))
-    stage.save_json("tables.json", {"rows": make_ablations()})
-    stage.save_image("effects.png", np.zeros((4, 4, 3), np.uint8))
-    stage.finish({"miou": 0.5}, {"seeds": [0, 1, 2]})
-    assert claims.main(["x"]) == 0
-    (table,) = read_tables(tmp_path / "reference")
+    for dataset in ("images", "street"):
+        _finish(params.DepthParams(run="x", dataset=dataset, path="somewhere"), {})
+        _finish(params.AblationParams(run="x", expect=False), {"rows": make_ablations()})
+        names = {"miou": "ap", "minus_first": "ap_minus_first"}
+        instances = [{names.get(k, k): v for k, v in row.items()} for row in make_trainings()]
+        instances = [row | {k.replace("ap", "ap50"): v for k, v in row.items() if "ap" in k} for row in instances]
+        trainings = [dict(row, labelled=12) for row in make_trainings()]
+        _finish(params.FinetuningParams(run="x", expect=False), {"trainings": trainings, "instances": instances})
+        assert claims.main(["x"]) == 0
+        pictures = sorted(path.name for path in (tmp_path / "reference").glob("*.png"))
+        scenes = ["finetuning-x-instances.png"] if dataset == "street" else []
+        assert pictures == ["ablations-x.png", *scenes, "finetuning-x.png"], "photographs are not kept"
+    tuned, table = read_tables(tmp_path / "reference")
     assert (table["table"], table["run"], table["protocol"]) == ("ablations", "x", {"seeds": [0, 1, 2]})
     text = (tmp_path / "reference" / "claims.md").read_text()
-    assert text == write_ledger([table])
-    assert (tmp_path / "reference" / "ablations-x.png").is_file()
+    assert text == write_ledger([tuned, table])
     (tmp_path / "reference" / "finetuning-y.json").write_text("{")
     assert claims.main([]) == 2
     assert "finetuning-y.json is damaged" in capsys.readouterr().err

@@ -239,7 +239,7 @@ def test_each_fold_may_have_a_start_of_its_own(own, monkeypatch):
     assert find_owns(own, [0, 2]) == {0: own, 2: own}
     others = {name: SimpleNamespace(run=name, source=lambda stage, f=f: SimpleNamespace(params=SimpleNamespace(fold=f)))
               for f, name in enumerate(("zero", "one", "two"))}  # fmt: skip
-    monkeypatch.setattr(finetuning.starts, "load", lambda run, stage: others[run])
+    monkeypatch.setattr(finetuning.trials, "load", lambda run, stage: others[run])
     assert find_owns(own, [0, 2], ["zero", "two"]) == {0: others["zero"], 2: others["two"]}
     with pytest.raises(ValueError, match="'one' was made for fold 1, and stands at fold 2"):
         find_owns(own, [0, 2], ["zero", "one"])

@@ -1,6 +1,7 @@
 """Intervals over seeds and clips: against textbook formulas, and by simulation of comparisons without any effect."""
 
 import dataclasses
+import json
 import math
 
 import numpy as np
@@ -16,6 +17,8 @@ from lib.evaluation import (
     estimate_left_out,
     miou,
     pseudo_values,
+    rows_from_json,
+    rows_to_json,
     score,
 )
 
@@ -150,3 +153,17 @@ def test_an_estimate_as_text_and_as_json():
     alone = estimate(draw(np.random.default_rng(2), 1, 1)[0])
     assert f"{alone}" == f"{alone.value:.3f}"
     assert alone.to_json()["low"] is None
+
+
+def test_rows_come_back_from_json_as_they_were():
+    one, other = (draw(np.random.default_rng(seed), 3, 5)[0] for seed in (0, 1))
+    rows = [
+        {"start": "random", "miou": estimate(one[:1, :1]), "minus_first": None},
+        {"start": "own", "miou": estimate(other), "minus_first": compare_paired(other, one)},
+    ]
+    again = rows_from_json(json.loads(json.dumps(rows_to_json(rows))))
+    assert [row["start"] for row in again] == ["random", "own"]
+    assert math.isnan(again[0]["miou"].low)
+    assert again[0]["minus_first"] is None
+    assert again[1] == rows[1]
+    assert again[1]["minus_first"].verdict == rows[1]["minus_first"].verdict
