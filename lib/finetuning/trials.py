@@ -74,23 +74,30 @@ def list_trials(
     return [Trial(start, fraction, seed, fold) for fold, seed, fraction, start in order]
 
 
-def find_owns(own: Artifact, folds: Sequence[int | None], runs: Sequence[str] = ()) -> dict[int | None, Artifact]:
-    """The finished 04 that the start "own" means in each fold: `own` in all, or those of runs made for the folds.
+def find_owns(own: Artifact, values: Any) -> dict[tuple[int | None, int], Artifact]:
+    """The finished 04 that the start "own" means for each fold and seed: `own` for all, or those of runs made for them.
 
-    A network that is scored on frames it saw, even without their labels, is judged too well where others are not.
+    A network that is scored on frames it saw, even without their labels, is judged too well where others are not; and
+    seeds of the training with labels alone say nothing about another training without.
 
     Args:
-        folds: None = the data set as it is. runs: one for each of the folds; empty = `own`.
+        values: parameters of 06.
     Raises:
-        ArtifactError: a run's 04 is unfinished or out of date. ValueError: its frames are those of another fold.
+        ArtifactError: a run's 04 is unfinished or out of date.
+        ValueError: its frames are those of another fold, or one seed stands twice.
     """
-    owns = {fold: own if run == own.run else load(run, "04_training") for fold, run in zip(folds, runs)}
-    owns = owns or dict.fromkeys(folds, own)
-    for fold, found in owns.items() if runs else ():
-        made = found.source("01_depth").params.fold
+    folds, found = list(values.folds) or [None], {own.run: own}
+    found |= {run: load(run, "04_training") for run in (*values.fold_runs, *values.seed_runs) if run != own.run}
+    for fold, run in zip(folds, values.fold_runs):
+        made = found[run].source("01_depth").params.fold
         if made != fold:
-            raise ValueError(f"fold_runs: {found.run!r} was made for fold {made}, and stands at fold {fold}")
-    return owns
+            raise ValueError(f"fold_runs: {run!r} was made for fold {made}, and stands at fold {fold}")
+    made = [found[run].params.seed for run in values.seed_runs]
+    if len(set(made)) < len(made):
+        raise ValueError(f"seed_runs: the 04 of these runs have the seeds {made}; give runs of different seeds")
+    by_fold = dict(zip(folds, values.fold_runs))
+    by_seed = dict(zip(values.seeds, values.seed_runs))
+    return {(f, s): found[by_fold.get(f) or by_seed.get(s) or own.run] for f, s in product(folds, values.seeds)}
 
 
 def identify(

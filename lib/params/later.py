@@ -31,6 +31,7 @@ class FinetuningParams:
     fractions: tuple[float, ...] = (0.0625, 1.0)  # of the labels (the papers: 1/30, 1/16, 1/8, 1/4, 1)
     label_seed: int = 0  # of the order in which frames get labels
     seeds: tuple[int, ...] = (0,)  # of the trainings
+    seed_runs: tuple[str, ...] = ()  # for each of seeds the run whose 04 is "own" there, as lib.run --seeds makes them
     network: str = "semantic_fpn"  # or deeplab_v3 (PixDepth)
     encoder: str = ""  # empty = that of 04
     output_stride: int = 16  # of deeplab_v3: 8 or 16
@@ -74,10 +75,11 @@ class FinetuningParams:
         for name in ("starts", "fractions", "seeds", "folds"):
             values = getattr(self, name)
             check(len(set(values)) == len(values), f"{name}: one value stands twice in {list(values)}")
-        check(
-            not self.fold_runs or len(self.fold_runs) == len(self.folds),
-            f"fold_runs names {len(self.fold_runs)} runs for {len(self.folds)} folds: give one for each, or none",
-        )
+        for name in ("fold", "seed"):
+            runs, of = getattr(self, f"{name}_runs"), getattr(self, f"{name}s")
+            known = f"{name}_runs names {len(runs)} runs for {len(of)} {name}s: give one for each, or none"
+            check(not runs or len(runs) == len(of), known)
+        check(not (self.fold_runs and self.seed_runs), "give fold_runs or seed_runs, not both")
         check(all(0 < f <= 1 for f in self.fractions), f"fractions must lie in 0..1, above 0: {list(self.fractions)}")
         check(all(k >= 2 for k in self.over_clusters), f"over_clusters must be 2 or more: {list(self.over_clusters)}")
 

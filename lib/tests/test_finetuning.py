@@ -233,16 +233,23 @@ def test_a_start_that_is_nowhere_is_told_at_once(own, tmp_path, monkeypatch):
         check_starts(("begun",), own)
 
 
-def test_each_fold_may_have_a_start_of_its_own(own, monkeypatch):
-    own.run = "streets"
-    assert find_owns(own, [None]) == {None: own}
-    assert find_owns(own, [0, 2]) == {0: own, 2: own}
-    others = {name: SimpleNamespace(run=name, source=lambda stage, f=f: SimpleNamespace(params=SimpleNamespace(fold=f)))
-              for f, name in enumerate(("zero", "one", "two"))}  # fmt: skip
+def test_each_fold_and_each_seed_may_have_a_start_of_its_own(own, monkeypatch):
+    others = {}
+    for number, name in enumerate(("zero", "one", "two")):
+        source = SimpleNamespace(params=SimpleNamespace(fold=number))
+        others[name] = SimpleNamespace(run=name, params=SimpleNamespace(seed=number), source=lambda stage, s=source: s)
     monkeypatch.setattr(finetuning.trials, "load", lambda run, stage: others[run])
-    assert find_owns(own, [0, 2], ["zero", "two"]) == {0: others["zero"], 2: others["two"]}
+    plain = FinetuningParams(seeds=(0, 1))
+    assert find_owns(own, plain) == {(None, 0): own, (None, 1): own}
+    folds = replace(plain, folds=(0, 2), fold_runs=("zero", "two"))
+    zero, two = others["zero"], others["two"]
+    assert find_owns(own, folds) == {(0, 0): zero, (0, 1): zero, (2, 0): two, (2, 1): two}
+    seeds = replace(plain, seed_runs=("here", "two"))
+    assert find_owns(own, seeds) == {(None, 0): own, (None, 1): two}
     with pytest.raises(ValueError, match="'one' was made for fold 1, and stands at fold 2"):
-        find_owns(own, [0, 2], ["zero", "one"])
+        find_owns(own, replace(folds, fold_runs=("zero", "one")))
+    with pytest.raises(ValueError, match=r"the 04 of these runs have the seeds \[0, 0\]"):
+        find_owns(own, replace(plain, seed_runs=("here", "zero")))
 
 
 def make_lesson():

@@ -144,8 +144,13 @@ def test_of_several_starts_files_are_found_from_where_the_command_was_given(tmp_
     assert params.make(params.FinetuningParams, {"fractions": [0.25, 1]}).fractions == (0.25, 1.0)
 
 
-def test_each_fold_has_its_run_or_none_has():
+def test_each_fold_or_seed_has_its_run_or_none_has():
     assert params.FinetuningParams(folds=(0, 1), fold_runs=("a", "b")).fold_runs == ("a", "b")
+    assert params.FinetuningParams(seeds=(0, 1), seed_runs=("a", "b")).seed_runs == ("a", "b")
+    with pytest.raises(params.ParameterError, match="seed_runs names 2 runs for 1 seeds: give one for each, or none"):
+        params.FinetuningParams(seed_runs=("a", "b"))
+    with pytest.raises(params.ParameterError, match="give fold_runs or seed_runs, not both"):
+        params.FinetuningParams(folds=(0,), fold_runs=("a",), seed_runs=("b",))
     with pytest.raises(params.ParameterError, match="fold_runs names 1 runs for 2 folds: give one for each, or none"):
         params.FinetuningParams(folds=(0, 1), fold_runs=("a",))
 
