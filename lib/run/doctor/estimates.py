@@ -13,6 +13,7 @@ from ... import artifacts
 from ..reference import REFERENCE
 
 POINT = 1.4  # pixels that a point of the loss costs as much as: half of the points made a street run a 15th shorter
+LOOKS = 4  # of 05 at a scored frame: as it is, mirrored, its centre, by random weights; at a training frame one
 FARTHEST = 8  # a rate is trusted for images of at most so many times the pixels it was measured at, or as few
 
 
@@ -105,7 +106,7 @@ def measure_work(name: str, values: Mapping[str, Any], frames: int | None, score
     if name == "04_training":
         points = values[name].pixel_points + values[name].region_points
         return values[name].steps * 2 * recipe.images * (pixels + POINT * points)
-    return scored * pixels if scored and not values[name].ceiling_steps else None
+    return (frames + LOOKS * scored) * pixels if frames and scored and not values[name].ceiling_steps else None
 
 
 def is_alike(name: str, values: Mapping[str, Any], base: Mapping[str, Any]) -> bool:
