@@ -217,7 +217,8 @@ def _tell(look: Look, found: Mapping[str, Any]) -> str:
     smallest = "" if found["smallest"] is None else f"{100 * found['smallest']:.1f}"
     verdict = found["verdict"]
     if look.none:
-        verdict = "none shown, as claimed" if verdict == "not shown" else "a difference"
+        words = {"not shown": "none shown, as claimed", "shown": "a difference", "reversed": "a difference"}
+        verdict = words.get(verdict, verdict)
     return f"{100 * found['value']:+.1f}{interval} | {smallest} | **{verdict}**"
 
 
