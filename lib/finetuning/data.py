@@ -79,9 +79,5 @@ def read_lesson(learned: Any, scored: Any, split: str, fold: int | None = None) 
             f"{data.name}: {len(both)} frames of split {split!r} are learned from too; choose another split or fold"
         )
     truth = common_classes(data.classes, other.classes)[truth]
-    blocks = np.array([_name_block(other, frame, fold) for frame in shown])
+    blocks = np.array([other.block(frame) for frame in shown])
     return Lesson(data.classes, frames, images, labels, shown, scored_images, truth, blocks, data, other)
-
-
-def _name_block(dataset: Dataset, frame: Frame, fold: int | None) -> str:
-    return dataset.block(frame) if fold is None else f"fold {fold}: {dataset.block(frame)}"

@@ -123,7 +123,8 @@ def summarise_instances(outcomes: Mapping[Trial, InstanceOutcome]) -> list[dict[
     """A row for each start: ap and ap50 over seeds with intervals over blocks, and minus the first start, paired; the
     mean ap of each class, None where none is true.
 
-    Folds are further blocks; the average precision of several folds is the mean of theirs.
+    The average precision of several folds is the mean of theirs. Blocks are those of all folds; one that several folds
+    hold (KITTI's are frames drawn from the same drives) is left out of all of them at once.
     """
     starts = list(dict.fromkeys(trial.start for trial in outcomes))
     sides = {start: _stack([(t, o) for t, o in outcomes.items() if t.start == start]) for start in starts}
@@ -143,18 +144,29 @@ def summarise_instances(outcomes: Mapping[Trial, InstanceOutcome]) -> list[dict[
 
 
 def _stack(found: Sequence[tuple[Trial, InstanceOutcome]]) -> tuple[np.ndarray, np.ndarray]:
-    """Mean ap and ap50 over folds (S, 2), and without each block of any fold (S, B, 2)."""
+    """Mean ap and ap50 over folds (S, 2), and without each block (S, B, 2)."""
     totals, left_out = [], []
     for seed in dict.fromkeys(trial.seed for trial, _ in found):
         own = [outcome for trial, outcome in found if trial.seed == seed]
-        each = np.array([(o.ap, o.ap50) for o in own])
-        totals.append(each.mean(axis=0))
-        rests = [o.left_out if len(o.left_out) else np.full((1, 2), np.nan) for o in own]  # a fold of a single block
-        blocks = sum(map(len, rests))
-        # each fold has a mean of its own: without this, one jackknife over all would be too wide
-        narrow = np.sqrt((blocks - len(own)) / max(blocks - 1, 1))
-        left_out.append(np.concatenate([each.mean(axis=0) + narrow * (r - e) / len(own) for e, r in zip(each, rests)]))
+        names = np.unique(np.concatenate([o.blocks for o in own]))
+        mean, without = np.mean([(o.ap, o.ap50) for o in own], axis=0), np.zeros((len(names), 2))
+        for o in own:
+            moved = o.left_out - (o.ap, o.ap50) if len(o.left_out) else np.nan  # nothing is left of a single block
+            without[np.searchsorted(names, o.blocks)] += moved / len(own)
+        # parts that share no block have a mean each: without this, one jackknife over all would be too wide
+        narrow = np.sqrt((len(names) - _count_parts([o.blocks for o in own])) / max(len(names) - 1, 1))
+        totals.append(mean)
+        left_out.append(mean + narrow * without)
     return np.array(totals), np.array(left_out)
+
+
+def _count_parts(folds: Sequence[np.ndarray]) -> int:
+    """How many groups of folds there are that have no block in common."""
+    parts: list[set[str]] = []
+    for blocks in folds:
+        apart = [part for part in parts if part.isdisjoint(blocks)]
+        parts = [*apart, set(blocks).union(*(part for part in parts if part not in apart))]
+    return len(parts)
 
 
 def describe_instances(rows: Sequence[Mapping[str, Any]]) -> str:

@@ -173,10 +173,18 @@ def _score(task: LabelledTask, lesson: Lesson, history: History, labelled: int) 
 
 
 def stack_outcomes(outcomes: Mapping[Trial, Outcome], start: str, fraction: float) -> np.ndarray:
-    """Confusions of one start and fraction, seed by seed; blocks of all folds in a row. (S, B, C, C + 1)"""
+    """Confusions of one start and fraction, seed by seed. (S, B, C, C + 1)
+
+    Blocks are those of all folds; one of several folds, as where folds are frames drawn at random from the same
+    drives (KITTI), is one block still: its frames show one street, whoever segmented them.
+    """
     found = {t: o for t, o in outcomes.items() if (t.start, t.fraction) == (start, fraction)}
     seeds = list(dict.fromkeys(trial.seed for trial in found))
-    return np.stack([np.concatenate([o.confusions for t, o in found.items() if t.seed == seed]) for seed in seeds])
+    names = np.unique(np.concatenate([o.blocks for o in found.values()]))
+    stacked = np.zeros((len(seeds), len(names), *next(iter(found.values())).confusions.shape[1:]), np.int64)
+    for trial, outcome in found.items():
+        stacked[seeds.index(trial.seed), np.searchsorted(names, outcome.blocks)] += outcome.confusions
+    return stacked
 
 
 def summarise(outcomes: Mapping[Trial, Outcome]) -> list[dict[str, Any]]:
