@@ -85,11 +85,11 @@ class Estimate:
 
     @property
     def verdict(self) -> str:
-        """Of a difference: shown, reversed, or not shown; not decided with fewer than three seeds.
+        """Of a difference: shown, reversed, or not shown; not decided with fewer than three seeds, or a single block.
 
         With one seed the interval is for other clips alone, and most comparisons of a setting with itself lie beside 0.
         """
-        if self.seeds < FEWEST_SEEDS:
+        if self.seeds < FEWEST_SEEDS or math.isnan(self.low):
             return "not decided"
         return "shown" if self.low > 0 else "reversed" if self.high < 0 else "not shown"
 
