@@ -8,8 +8,8 @@ in pixels of the array beside them. `depth` runs along z in scene units; `invers
 
 Modules import only from groups to their left:
 `params artifacts parallel` · `intrinsics camera` · `data` · `networks starts prototypes` · `superpixels regions` ·
-`copy_paste views` · `depth` · `methods` · `clustering evaluation` · `training` · `clusters finetuning inference` ·
-`ablations` · `benchmarks` · `figures widgets run`.
+`copy_paste views` · `depth` · `methods` · `clustering codebooks evaluation` · `training` ·
+`clusters finetuning inference` · `ablations` · `benchmarks` · `figures widgets run`.
 """
 
 from pathlib import Path

@@ -3,8 +3,7 @@
 Sources: CPCDR sec. 3.5 and facts/cpcdr.md sec. 11 (prototypes); facts/performance.md sec. 5 (members, floor).
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from functools import cache, partial
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -83,33 +82,6 @@ def _turn_towards_means(
     return found, float(cosines.max(axis=1).sum())
 
 
-StandIns = Mapping[str, tuple[Tensor, Tensor | None]]
-"""What stands for each prototype when clusters are made: name -> vectors (K, D), and members (K,) or None."""
-
-
-def list_groupings(stand_ins: StandIns, linkage: str, seeds: int) -> dict[str, Callable[[int], np.ndarray]]:
-    """The ways to make clusters of prototypes that are compared: name -> number of clusters -> (K,) int64.
-
-    Args:
-        stand_ins: see `find_stand_ins`; each is merged agglomeratively, the prototypes by k-means too.
-        seeds: of each kind of k-means.
-    """
-    ways: dict[str, Callable[[int], Tensor]] = {
-        f"agglomeration of {name}": partial(_merge, vectors, members, linkage)
-        for name, (vectors, members) in stand_ins.items()
-    }
-    for seed in range(seeds):
-        for name, spherical in (("k-means of prototypes", False), ("spherical k-means of prototypes", True)):
-            prototypes = stand_ins["prototypes"][0]
-            ways[f"{name}, seed {seed}"] = partial(cluster_by_means, prototypes, seed=seed, spherical=spherical)
-    # several protocols ask for as many clusters
-    return {name: cache(lambda clusters, way=way: way(clusters).numpy()) for name, way in ways.items()}
-
-
-def _merge(vectors: Tensor, members: Tensor | None, linkage: str, clusters: int) -> Tensor:
-    return cluster_vectors(vectors, clusters, linkage, members)
-
-
 def embed_batches(embedder: nn.Module, images: np.ndarray, batch: int = 8, mirrored: bool = False) -> Iterator[Tensor]:
     """Embeddings of many images, where the embedder's weights are. (B, H, W, 3) uint8 -> (<= batch, D, H/4, W/4)...
 
@@ -148,36 +120,6 @@ def average_members(embeddings: Iterable[Tensor], prototypes: Tensor) -> tuple[T
     return torch.where(members > 0, sums / members.clamp(min=1), prototypes), count
 
 
-def find_stand_ins(embedder: nn.Module, prototypes: Tensor, images: np.ndarray) -> StandIns:
-    """What may stand for each prototype: itself, as in the paper; its *members*, the mean embedding of the training
-    pixels nearest to it; or those *centred*, less the mean of all pixels, which takes away what all have in common.
-
-    Args:
-        images: training frames. (B, H, W, 3) uint8
-    """
-    means, count = average_members(embed_batches(embedder, images), prototypes)
-    weight = count.to(means)[:, None]
-    overall = (means * weight).sum(dim=0) / weight.sum()
-    return {"prototypes": (prototypes, None), "members": (means, count), "centred": (means - overall, count)}
-
-
-def group_prototypes(
-    embedder: nn.Module, prototypes: Tensor, images: np.ndarray, clusters: int, represent: str, linkage: str
-) -> Tensor:
-    """Cluster of each prototype, without any label.
-
-    Args:
-        images: training frames, for all but represent = "prototypes". (B, H, W, 3) uint8
-        represent: a name of `find_stand_ins`.
-    Returns:
-        (K,) int64, see `cluster_vectors`.
-    """
-    if represent == "prototypes":
-        return cluster_vectors(prototypes, clusters, linkage)
-    vectors, members = find_stand_ins(embedder, prototypes, images)[represent]
-    return cluster_vectors(vectors, clusters, linkage, members)
-
-
 def map_prototypes(embedder: nn.Module, prototypes: Tensor, images: np.ndarray, mirrored: bool = False) -> np.ndarray:
     """The nearest prototype of every pixel of many images; `mirrored` as in `embed_batches`.
 
@@ -189,22 +131,29 @@ def map_prototypes(embedder: nn.Module, prototypes: Tensor, images: np.ndarray, 
     )
 
 
-def assign_prototypes(embeddings: Tensor, prototypes: Tensor, size: tuple[int, int]) -> Tensor:
-    """The nearest prototype of every pixel: embeddings upsampled bilinearly to `size`, then the largest cosine.
+def assign_codes(embeddings: Tensor, codebooks: Sequence[Tensor], size: tuple[int, int]) -> list[Tensor]:
+    """The nearest direction of every pixel: embeddings enlarged bilinearly to `size`, then the largest cosine.
 
     Args:
         embeddings: (B, D, h, w)
-        prototypes: of any length. (K, D)
+        codebooks: directions of any length. (K, D) each
         size: (H, W) of the labels.
     Returns:
-        0..K-1. (B, H, W) int64
+        For each codebook 0..K-1. (B, H, W) int64
     """
-    unit, maps = F.normalize(prototypes), []
+    units: list[Tensor] = [F.normalize(directions) for directions in codebooks]
+    maps: list[list[Tensor]] = [[] for _ in units]
     for embedding in embeddings.split(1):
         pixels = F.interpolate(embedding, size=size, mode="bilinear", align_corners=False)[0].flatten(1).T  # (H W, D)
-        # an embedding's own length scales all its scores alike: which is largest needs no normalisation
-        maps.append(torch.cat([(chunk @ unit.T).argmax(dim=1) for chunk in pixels.split(CHUNK)]))
-    return torch.stack(maps).reshape(-1, *size)
+        for unit, found in zip(units, maps):
+            # an embedding's own length scales all its scores alike: which is largest needs no normalisation
+            found.append(torch.cat([(chunk @ unit.T).argmax(dim=1) for chunk in pixels.split(CHUNK)]))
+    return [torch.stack(found).reshape(-1, *size) for found in maps]
+
+
+def assign_prototypes(embeddings: Tensor, prototypes: Tensor, size: tuple[int, int]) -> Tensor:
+    """`assign_codes` of one codebook: the nearest prototype of every pixel. (B, H, W) int64"""
+    return assign_codes(embeddings, [prototypes], size)[0]
 
 
 def describe_pixels(images: np.ndarray, position_weight: float) -> np.ndarray:

@@ -36,7 +36,7 @@ from .matching import (
     score,
 )
 from .probes import Cells, count_over_clusters, gather_cells, vote_neighbours
-from .protocols import Labeling, count_protocols, find_labelings, look_every_way, score_cuts, score_protocols
+from .protocols import Labeling, count_protocols, find_labelings, score_cuts, score_protocols
 from .regions import RegionPoints, average_regions, find_region_maps
 
 __all__ = [
@@ -63,7 +63,6 @@ __all__ = [
     "find_region_maps",
     "find_run_without_paste",
     "gather_cells",
-    "look_every_way",
     "match_by_count",
     "match_by_iou",
     "match_greedily",

@@ -7,10 +7,12 @@ of it. Source: facts/evaluation.md sec. 3, 4 and 10.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 from typing import Any
 
 import numpy as np
 
+from ..codebooks import Codebook
 from ..data import Dataset, Frame, open_dataset
 from ..data.labels import CITYSCAPES_7, CITYSCAPES_19, CITYSCAPES_LABELS, IGNORE, ClassSet
 from .matching import MATCHINGS, count_pairs, match_greedily, merge_columns, name_clusters, score
@@ -67,71 +69,67 @@ def cut_center(maps: np.ndarray) -> np.ndarray:
     return maps[:, top : top + side, left : left + side]
 
 
-def look_every_way(
-    look: Callable[..., np.ndarray], images: np.ndarray, plain: np.ndarray
-) -> dict[tuple[str, str], np.ndarray]:
-    """The nearest prototype of each pixel in every crop and view.
-
-    Args:
-        look: images (N, H, W, 3) uint8, mirrored=bool -> the nearest prototype of each pixel, (N, H, W).
-        plain: what it gives for the whole images, not mirrored; never asked for again.
-    Returns:
-        (crop, view) -> (N, h, w)
-    """
-    cuts, known = dict(zip(CROPS, (images, np.ascontiguousarray(cut_center(images))))), {(CROPS[0], VIEWS[0]): plain}
-    wanted = [(crop, view) for crop in CROPS for view in VIEWS]
-    return {at: known[at] if at in known else look(cuts[at[0]], mirrored=at[1] != VIEWS[0]) for at in wanted}
+Counts = dict[str, dict[tuple[str, str, str], np.ndarray]]
+"""Codebook -> (classes, crop with its size, view) -> how often each class meets each direction. (C, K)"""
 
 
 def count_protocols(
-    labelings: Sequence[Labeling], maps: Mapping[tuple[str, str], np.ndarray], prototypes: int
-) -> dict[tuple[str, str, str], np.ndarray]:
-    """How often classes meet prototypes, for each labeling, crop and view: all that `score_protocols` needs.
+    labelings: Sequence[Labeling],
+    look: Callable[..., Mapping[str, np.ndarray]],
+    images: np.ndarray,
+    plain: Mapping[str, np.ndarray],
+    books: Mapping[str, Codebook],
+) -> Counts:
+    """Look at images in every crop and view, and count for each labeling: all that `score_protocols` needs.
 
     Args:
-        maps: see `look_every_way`.
-    Returns:
-        (classes, crop, view) -> (C, K); a crop has its size behind its name.
+        look: images (N, H, W, 3) uint8, mirrored=bool -> the nearest direction of each pixel, of each codebook.
+        plain: what it gives for the whole images, not mirrored; never asked for again. (N, H, W) each
     """
-    found = {}
-    for labeling in labelings:
-        for (crop, view), each in maps.items():
+    found: Counts = {name: {} for name in books}
+    cuts = dict(zip(CROPS, (images, np.ascontiguousarray(cut_center(images)))))
+    for crop, view in product(CROPS, VIEWS):  # the maps of one look at a time: all at once would fill the memory
+        maps = plain if (crop, view) == (CROPS[0], VIEWS[0]) else look(cuts[crop], mirrored=view != VIEWS[0])
+        for labeling, (name, book) in product(labelings, books.items()):
             truth = labeling.truth if crop == CROPS[0] else cut_center(labeling.truth)
-            size = "x".join(map(str, truth.shape[1:]))
-            counts = count_pairs(truth, each, len(labeling.classes), prototypes)
-            found[labeling.classes.name, f"{crop} {size}", view] = counts
+            at = labeling.classes.name, f"{crop} {'x'.join(map(str, truth.shape[1:]))}", view
+            found[name][at] = count_pairs(truth, maps[name], len(labeling.classes), len(book.directions))
     return found
 
 
 def score_protocols(
-    scored: Mapping[tuple[str, str, str], np.ndarray],
-    naming: Mapping[tuple[str, str, str], np.ndarray],
-    groupings: Mapping[str, Callable[[int], np.ndarray]],
-    about: Mapping[str, Any],
+    scored: Counts, naming: Counts, books: Mapping[str, Codebook], about: Mapping[str, Any]
 ) -> list[dict[str, Any]]:
     """Every combination of labeling, crop, view, clustering and matching.
 
     Args:
         scored: `count_protocols` of the frames that are scored.
         naming: of those whose labels name the clusters.
-        groupings: name -> number of clusters -> cluster of each prototype, (K,). The first is cut at `GREEDY` clusters
-            too, each of which takes its majority class.
+        books: the first is that of the prototypes, whose first grouping is cut at `GREEDY` clusters too, each of which
+            takes its majority class.
         about: what all rows have in common, such as the splits; a part of each.
     Returns:
         One row a protocol: classes, crop, view, clustering, clusters, matching; miou, accuracy, and how many classes
         count. The last of each has no clustering: all prototypes, matched greedily.
     """
-    rows = []
-    for key, counts in scored.items():
-        (classes, prototypes), first = counts.shape, next(iter(groupings))
-        ways = [(name, classes, matching) for name in groupings for matching in ("iou", "count")]
-        ways += [(first, clusters, "greedy") for clusters in GREEDY if classes < clusters < prototypes]
-        for name, clusters, matching in ways:
-            groups = groupings[name](clusters)
-            names = MATCHINGS[matching](merge_columns(naming[key], groups))[groups]
-            rows.append(_make_row(key, name, clusters, matching, about) | _score(counts, names))
-        last = _make_row(key, "none, all prototypes", prototypes, "greedy", about)
-        rows.append(last | _score(counts, match_greedily(naming[key])))
+    rows, (first, prototypes) = [], next(iter(books.items()))
+    for key, counts in scored[first].items():
+        classes = len(counts)
+        ways = [
+            (book, name, group(classes), classes, matching)
+            for book, each in books.items()
+            for name, group in each.groupings.items()
+            for matching in ("iou", "count")
+            if each.can_make(classes)
+        ]
+        name, group = next(iter(prototypes.groupings.items()))
+        few = [clusters for clusters in GREEDY if classes < clusters < counts.shape[1]]
+        ways += [(first, name, group(clusters), clusters, "greedy") for clusters in few]
+        for book, name, groups, clusters, matching in ways:
+            names = MATCHINGS[matching](merge_columns(naming[book][key], groups))[groups]
+            rows.append(_make_row(key, name, clusters, matching, about) | _score(scored[book][key], names))
+        last = _make_row(key, "none, all prototypes", counts.shape[1], "greedy", about)
+        rows.append(last | _score(counts, match_greedily(naming[first][key])))
     return rows
 
 

@@ -154,7 +154,8 @@ def draw_cuts(lines: Mapping[str, Sequence[tuple[int, float, float]]]) -> Figure
         axes.plot(cuts, greedy, "o-", color=color, ms=3, label=f"{name}, greedy")
         axes.plot(cuts, one_to_one, "o--", color=color, ms=3, label=f"{name}, one to one")
     axes.set(title="What is left to name", xlabel="clusters", ylabel="mIoU", xscale="log", ylim=(0, None))
-    axes.set_xticks(cuts, [str(cut) for cut in cuts], minor=False)
+    ticks = sorted({cut for rows in lines.values() for cut, _, _ in rows})
+    axes.set_xticks(ticks, [str(cut) for cut in ticks], minor=False)
     axes.set_xticks([], minor=True)
     axes.legend(fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
     return figure

@@ -27,7 +27,8 @@ class Segmenter:
 
     stages: the artefacts it was loaded from, 01 first.
     size: (H, W) that the networks were trained at.
-    labels_of: train id of each prototype, 255 = no name; or its group, where the run has no names. (K,) uint8
+    prototypes: directions that pixels are compared with; of pixels where 05 merged those. (K, D)
+    labels_of: train id of each, 255 = no name; or its group, where the run has no names. (K,) uint8
     classes, named: names and colours of these, and whether the names mean anything.
     naming: who was named, prototypes or clusters; see `load_segmenter`.
     """
@@ -116,6 +117,8 @@ def load_segmenter(run: str, naming: str, clusters: int, device: torch.device) -
             )
         with np.load(evaluation.path("names.npz")) as names:
             labels_of = names[naming]
+            if naming == "clusters" and "directions" in names.files:  # of pixels: not the prototypes were merged
+                prototypes = torch.from_numpy(names["directions"]).to(prototypes)
         scored = evaluation.manifest["inputs"].get("01_depth")
         classes = class_set(evaluation.source("01_depth").params if scored else depth.params)
         stages.append(evaluation)

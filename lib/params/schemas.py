@@ -348,14 +348,14 @@ class EvaluationParams:
     """05_evaluation: from prototypes to named classes and scores (CPCDR sec. 3.5)."""
 
     run: str = "tiny"
-    seed: int = 0  # of k-means in the floor, and of the ceiling
+    seed: int = 0  # of k-means, and of the ceiling
     device: str = how("auto")
     upstream: str = ""  # another run whose 01 to 04 are scored; empty = this run
     score_data: str = ""  # a run whose 01 names the frames that are scored; empty = that of upstream
     split: str = "val"  # the frames that are scored
     match_split: str = "val"  # the labelled frames that give the clusters their names
     clusters: int = 0  # 0 = as many as there are classes
-    represent: str = "prototypes"  # what is clustered: prototypes (paper), members (mean embedding of each), or centred
+    represent: str = "prototypes"  # what is merged: prototypes (paper), members (mean of each), centred, or pixels
     linkage: str = "average"  # paper: average
     k_means_seeds: int = 3  # of each kind of k-means in the matrix of protocols
     position_weight: float = 1.0  # of the floor: k-means on Lab colour and position
@@ -366,10 +366,10 @@ class EvaluationParams:
     def __post_init__(self) -> None:
         check_choice(self, "split", ("train", "val", "test"))
         check_choice(self, "match_split", ("train", "val", "test"))
-        check_choice(self, "represent", ("prototypes", "members", "centred"))
+        check_choice(self, "represent", ("prototypes", "members", "centred", "pixels"))
         check_choice(self, "linkage", ("average", "complete", "single"))
         check(self.clusters >= 0, f"clusters must not be negative, not {self.clusters}")
-        check(self.k_means_seeds >= 0, f"k_means_seeds must not be negative, not {self.k_means_seeds}")
+        check_positive(self, "k_means_seeds")
 
 
 SCHEMAS = {

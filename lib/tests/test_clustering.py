@@ -7,13 +7,13 @@ from torch.nn import functional as F
 
 from lib import clustering
 from lib.clustering import (
+    assign_codes,
     assign_color_position,
     assign_prototypes,
     average_members,
     cluster_vectors,
     describe_pixels,
     fit_color_position,
-    group_prototypes,
     map_prototypes,
 )
 from lib.networks import Embedder, seed_weights
@@ -99,7 +99,9 @@ def test_pixels_go_to_the_prototype_of_largest_cosine_after_bilinear_upsampling(
                 expected[b, i, j] = F.cosine_similarity(pixel[None], prototypes).argmax()
     assert torch.equal(assign_prototypes(embeddings, prototypes, (8, 10)), expected)
     monkeypatch.setattr(clustering, "CHUNK", 7)
-    assert torch.equal(assign_prototypes(embeddings, prototypes, (8, 10)), expected)
+    found = assign_codes(embeddings, [prototypes, prototypes.flip(0)], (8, 10))
+    assert torch.equal(found[0], expected)
+    assert torch.equal(found[1], len(prototypes) - 1 - expected)
 
 
 class Colors(torch.nn.Module):
@@ -113,7 +115,7 @@ class Colors(torch.nn.Module):
         return F.avg_pool2d(images.permute(0, 3, 1, 2).float() * self.weight, 4) + 1
 
 
-def test_frames_are_mapped_and_grouped_without_labels():
+def test_frames_are_mapped_without_labels():
     images = np.zeros((9, 16, 24, 3), np.uint8)
     images[:, :8, :, 0] = images[:, 8:, :, 2] = 255
     prototypes = torch.tensor([[1.0, 0, 0], [0, 0, 1], [0.9, 0.1, 0], [0, 1, 0]])
@@ -122,9 +124,6 @@ def test_frames_are_mapped_and_grouped_without_labels():
     assert maps.dtype == np.uint16
     assert (maps[:, :6] == 0).all()
     assert (maps[:, 10:] == 1).all()
-    for represent in ("prototypes", "members", "centred"):
-        groups = group_prototypes(Colors(), prototypes, images, 2, represent, "average")
-        assert groups[0] == groups[2] != groups[1]
 
 
 def test_the_mean_with_the_mirrored_image_knows_no_left_and_right():

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from lib.clustering import cluster_by_means, list_groupings
+from lib.clustering import cluster_by_means
+from lib.codebooks import Codebook
 from lib.data import open_dataset
 from lib.data.labels import CAMVID_11, CITYSCAPES_7, CITYSCAPES_19, IGNORE, STREET
-from lib.evaluation import Labeling, count_protocols, find_labelings, look_every_way, protocols, score_protocols
+from lib.evaluation import Labeling, count_protocols, find_labelings, protocols, score_protocols
 from lib.evaluation.protocols import cut_center, merge_classes
 from lib.params import DepthParams
 
@@ -49,24 +50,36 @@ def slow_score(truth, prototypes, naming_truth, naming_prototypes, classes, clus
     return np.mean(ious), (predicted == truth)[valid].mean()
 
 
+def look(maps, mirrored=False):
+    """Stands in for a network: images are maps of prototypes; the other book has half as many directions."""
+    turned = maps[:, ::-1] if mirrored else maps
+    return {"prototypes": turned, "other": turned[:, :, ::-1] // 2}
+
+
+def make_books():
+    ways = {
+        "a": lambda clusters: np.arange(PROTOTYPES) % clusters,
+        "b": lambda clusters: np.arange(PROTOTYPES) // 2,
+    }
+    some = torch.zeros(PROTOTYPES // 2, 3)
+    return {
+        "prototypes": Codebook(torch.zeros(PROTOTYPES, 3), ways),
+        "other": Codebook(some, {"c": lambda clusters: np.arange(len(some)) % clusters}, clusters=7),
+    }
+
+
 def test_every_row_is_what_its_protocol_says(monkeypatch):
     monkeypatch.setattr(protocols, "GREEDY", (5, 13, 16))  # the first and the last are left out
     data = {part: random_maps(seed) for part, seed in (("scored", 0), ("naming", 1))}
     table = merge_classes(STREET)
-    counts, labels, views = {}, {}, {}
+    counts, labels, books = {}, {}, make_books()
+    groups = {name: group for book in books.values() for name, group in book.groupings.items()}
     for part, (truth, prototypes) in data.items():
-        views[part] = look_every_way(
-            lambda maps, mirrored: maps[:, ::-1] if mirrored else maps, prototypes, plain=prototypes
-        )
         labelings = [Labeling(STREET, truth), Labeling(CITYSCAPES_7, table[truth])]
         labels[part] = {one.classes.name: one for one in labelings}
-        counts[part] = count_protocols(labelings, views[part], PROTOTYPES)
-    groups = {
-        "a": lambda clusters: np.arange(PROTOTYPES) % clusters,
-        "b": lambda clusters: np.arange(PROTOTYPES) // 2,
-    }
-    rows = score_protocols(counts["scored"], counts["naming"], groups, {"split": "x"})
-    assert len(rows) == 2 * 2 * 2 * (2 * 2 + 2)
+        counts[part] = count_protocols(labelings, look, prototypes, look(prototypes), books)
+    rows = score_protocols(counts["scored"], counts["naming"], books, {"split": "x"})
+    assert len(rows) == 2 * 2 * ((2 * 2 + 2) + (3 * 2 + 2)), "one book can be cut into seven clusters alone"
     ways = {tuple(row[k] for k in ("classes", "crop", "view", "clustering", "clusters", "matching")) for row in rows}
     assert len(ways) == len(rows)
     assert all(row["split"] == "x" for row in rows)
@@ -75,10 +88,11 @@ def test_every_row_is_what_its_protocol_says(monkeypatch):
     for row in rows:
         crop = row["crop"].rpartition(" ")[0]
         cut = cut_center if crop == "centre square" else np.asarray
+        book, mirrored = "other" if row["clustering"] == "c" else "prototypes", row["view"] != "plain"
         maps = [
             each
-            for part in ("scored", "naming")
-            for each in (cut(labels[part][row["classes"]].truth), views[part][crop, row["view"]])
+            for part, (_, prototypes) in data.items()
+            for each in (cut(labels[part][row["classes"]].truth), look(cut(prototypes), mirrored)[book])
         ]
         found = groups.get(row["clustering"], lambda _: np.arange(PROTOTYPES))
         classes, clusters = len(labels["scored"][row["classes"]].classes), found(row["clusters"])
@@ -134,7 +148,3 @@ def test_means_find_directions_that_lie_apart(spherical):
     found = cluster_by_means(vectors, 4, 0, spherical).numpy()
     assert np.array_equal(found, truth)  # the largest first
     assert np.array_equal(cluster_by_means(vectors, 4, 0, spherical).numpy(), found)
-    members = torch.ones(len(vectors), dtype=torch.long)
-    ways = list_groupings({"prototypes": (vectors, None), "members": (vectors, members)}, "average", 2)
-    assert len(ways) == 6
-    assert all(np.array_equal(way(4), truth) for way in ways.values())

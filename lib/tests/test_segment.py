@@ -243,6 +243,19 @@ def test_names_of_another_network_are_refused(outputs):
         inference.load_segmenter("second", "prototypes", 12, torch.device("cpu"))
 
 
+def test_where_pixels_were_merged_their_directions_name(outputs):
+    make_run("first")
+    made = artifacts.load("first", "05_evaluation")
+    stage = artifacts.begin("05_evaluation", made.params, [artifacts.load("first", "04_training")])
+    directions = np.eye(8, dtype=np.float32)[:3]
+    stage.save_arrays("names.npz", prototypes=np.array(IDS), clusters=np.array(IDS[:3]), directions=directions)
+    stage.finish({})
+    found = {n: inference.load_segmenter("first", n, 12, torch.device("cpu")) for n in ("prototypes", "clusters")}
+    assert found["prototypes"].prototypes.shape == (len(IDS), 8)
+    np.testing.assert_array_equal(found["clusters"].prototypes.cpu(), directions)
+    assert found["clusters"].labels_of.tolist() == list(IDS[:3])
+
+
 def test_a_video_that_was_cut_short_is_told(outputs, film, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(frames, "count_announced", lambda capture: 40)
     code, text, _ = run(capsys, "x", film, "--out", tmp_path / "out", "--no-overlay")
