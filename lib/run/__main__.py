@@ -3,6 +3,7 @@
     python -m lib.run params/street                      the chain, what is up to date is skipped
     python -m lib.run params/street --from 04 -p 04_training.steps=500 --out outputs/longer
     python -m lib.run params/street --seeds 0 1 2        04 and 05 once more for each seed, then what they say together
+    python -m lib.run params/camvid --folds 0 1 2        the whole chain for each fold of the data, then the same
     python -m lib.run compare street street-seed1        as python -m lib.run.compare; so for the others of `COMMANDS`
 
 Exit codes: 0 done, 1 a notebook failed, 2 a parameter is wrong, 3 another run holds the folder, 130 interrupted.
@@ -34,13 +35,16 @@ def read_arguments(words: list[str]) -> argparse.Namespace:
     parser.add_argument("--out", default="", metavar="outputs/NAME", help="folder of the results (outputs/RUN)")
     parser.add_argument("--force", action="store_true", help="execute even what is up to date")
     parser.add_argument("--seeds", nargs="+", type=int, default=[], metavar="N", help="04 and 05 for each of these")
+    parser.add_argument("--folds", nargs="+", type=int, default=[], metavar="N", help="01 to 05 for each of these")
     parser.add_argument("--record", action="store_true", help="keep the numbers as outputs/reference/RUN.json")
     parser.add_argument("--refresh", action="store_true", help="execute the notebooks themselves at their defaults")
     arguments = parser.parse_args(words)
     if bool(arguments.params) == arguments.refresh:
         parser.error("give a folder of parameters, e.g. params/street, or --refresh")
-    if arguments.seeds and (arguments.only or arguments.last not in ("5", "05", "05_evaluation")):
-        parser.error("--seeds goes on to 05: leave out --only and --to")
+    if (arguments.seeds or arguments.folds) and (arguments.only or arguments.last not in ("5", "05", "05_evaluation")):
+        parser.error("--seeds and --folds go on to 05: leave out --only and --to")
+    if arguments.seeds and arguments.folds:
+        parser.error("give --seeds or --folds: for both, give --folds with -p 04.seed=N, once a seed")
     return arguments
 
 
@@ -88,6 +92,8 @@ def main(words: list[str]) -> int:
         first, last = chain.find_notebook(first), chain.find_notebook(last)
         overrides = chain.parse_overrides(arguments.overrides)
         values = chain.read_run(folder, overrides, run, arguments.data_root)
+        others = [(f"seed {seed}", chain.vary_seed(values, seed)) for seed in dict.fromkeys(arguments.seeds)]
+        others += [(f"fold {fold}", chain.vary_fold(values, fold)) for fold in dict.fromkeys(arguments.folds)]
     except params.ParameterError as error:
         print(error, file=sys.stderr)
         return chain.BAD_PARAMETER
@@ -96,8 +102,8 @@ def main(words: list[str]) -> int:
         with chain.only_run(output):
             start_log(output)
             code = chain.run_chain(values, first, last, arguments.force)
-            if code == 0 and arguments.seeds:
-                runs, code = _repeat(values, arguments.seeds, arguments.force)
+            if code == 0:
+                runs, code = _repeat(run, others, arguments.force)
     except BlockingIOError as error:
         print(error, file=sys.stderr)
         return chain.BUSY
@@ -105,7 +111,7 @@ def main(words: list[str]) -> int:
         print(f"interrupted; the same command goes on where it stopped ({output})", file=sys.stderr)
         return 130
     print(f"\n{chain.score_table(run)}\n")
-    if code == 0 and arguments.seeds:
+    if code == 0 and runs:
         code = compare.main(runs)
     if code == 0 and arguments.record:
         print(reference.record(run))
@@ -115,17 +121,16 @@ def main(words: list[str]) -> int:
     return code
 
 
-def _repeat(values: dict[str, Any], seeds: list[int], force: bool) -> tuple[list[str], int]:
-    """04 and 05 of a finished run for each seed, the run's own is up to date; their runs, and the exit code."""
+def _repeat(run: str, others: list[tuple[str, dict[str, Any]]], force: bool) -> tuple[list[str], int]:
+    """What differs from a finished run in its seed or its fold; names of these runs, and the exit code."""
     runs = []
-    for seed in dict.fromkeys(seeds):
-        varied = chain.vary_seed(values, seed)
-        runs.append(varied["04_training"].run)
-        if runs[-1] == values["04_training"].run:
+    for what, varied in others:
+        runs.append(varied["05_evaluation"].run)
+        if runs[-1] == run:
             continue
         with chain.only_run(artifacts.run_folder(runs[-1])):
-            logging.getLogger("lib.run").info("seed %d, in outputs/%s", seed, runs[-1])
-            if code := chain.run_chain(varied, "04_training", "05_evaluation", force):
+            logging.getLogger("lib.run").info("%s, in outputs/%s", what, runs[-1])
+            if code := chain.run_chain(varied, min(varied), "05_evaluation", force):
                 return runs, code
     return runs, 0
 

@@ -19,6 +19,7 @@ from ..artifacts import ArtifactError
 log = logging.getLogger("lib.run")
 RATES = ("prediction", "grouping")  # what stages note about how fast they were; for the log, not for a notebook
 FAILED, BAD_PARAMETER, BUSY = 1, 2, 3  # exit codes
+WITH_FOLDS = ("camvid", "kitti_2015")  # data sets whose `fold` says what is scored
 QUIET_KERNEL = ["--IPKernelApp.log_level=40"]  # a kernel's warnings speak of transport, not of our work
 
 
@@ -96,6 +97,24 @@ def vary_seed(values: dict[str, Any], seed: int) -> dict[str, Any]:
         "04_training": replace(training, run=run, upstream=training.upstream or training.run, seed=seed),
         "05_evaluation": replace(evaluation, run=run, upstream=""),
     }
+
+
+def vary_fold(values: dict[str, Any], fold: int) -> dict[str, Any]:
+    """01 to 05 of a run with another fold of its data: the run itself where it has that fold, else RUN-foldN.
+
+    Raises:
+        ParameterError: its data have no folds, or a part of the chain is another run's.
+    """
+    depth = values["01_depth"]
+    chained = {name: each for name, each in values.items() if name <= "05_evaluation"}
+    if (depth.scored_dataset or depth.dataset) not in WITH_FOLDS:
+        raise params.ParameterError(f"--folds: {depth.dataset} has none; {' and '.join(WITH_FOLDS)} have")
+    if any(getattr(each, "upstream", "") for each in chained.values()):
+        raise params.ParameterError("--folds: each fold has a chain of its own, so leave upstream empty")
+    if depth.fold == fold:
+        return chained
+    chained["01_depth"] = replace(depth, fold=fold)
+    return {name: replace(each, run=f"{depth.run}-fold{fold}") for name, each in chained.items()}
 
 
 def is_current(name: str, values: Any) -> bool:

@@ -5,12 +5,15 @@
 
 `python -m lib.run compare A B` is the same. Runs whose parameters of 01 to 05 are the same but for the seed of the
 training are one setting. Every score is the mean over its seeds with a 95 % interval, for other seeds and other clips
-(`evaluation.intervals`). Two settings are compared over the seeds that both have, clip by clip: the difference, whether
-it is shown, and the smallest that such a comparison would have shown four times in five. All of it comes from the
+(`evaluation.intervals`). Settings are compared over the seeds that both have, clip by clip: the difference, whether
+it is shown, and the smallest that such a comparison would have shown four times in five; of three settings or more
+each with the first. The same is said of what 05 merges in place of what it is about, over the seeds of one setting.
+Runs that differ in the fold of their data become one: its blocks are those of all folds. All of it comes from the
 confusions that 05 keeps: nothing is predicted again.
 """
 
 import argparse
+import json
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -59,6 +62,7 @@ def read_runs(names: Sequence[str]) -> list[dict[str, Any]]:
             {
                 "run": name,
                 "seed": training.params.seed,
+                "fold": evaluation.source("01_depth").params.fold,
                 "setting": setting,
                 "metrics": {k: numbers[k] for k in SHOWN if numbers.get(k) is not None},
                 "confusions": confusions,
@@ -70,6 +74,53 @@ def read_runs(names: Sequence[str]) -> list[dict[str, Any]]:
         )
     shared = [k for k in SHOWN if all(k in row["metrics"] for row in rows)]
     return [row | {"metrics": {k: row["metrics"][k] for k in shared}} for row in rows]
+
+
+def join_folds(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Runs of `read_runs` that differ in the fold alone as one: scores of the summed confusions, other numbers' means.
+
+    Raises:
+        ValueError: a setting lacks a fold, for one of its seeds, that another has.
+    """
+    groups: dict[tuple[str, int], list[Mapping[str, Any]]] = {}
+    for row in rows:
+        rest = {k: v for k, v in row["setting"].items() if k != "01.fold"}
+        groups.setdefault((json.dumps(rest, sort_keys=True), row["seed"]), []).append(row)
+    folds = [sorted(row["fold"] for row in group) for group in groups.values()]
+    if len({fold for each in folds for fold in each}) == 1:
+        return list(rows)
+    if any(each != folds[0] for each in folds) or len(set(folds[0])) < len(folds[0]):
+        known = "; ".join(str(each) for each in folds)
+        raise ValueError(f"a setting has the folds of another, each once, with every seed; here are {known}")
+    return [_join(group) for group in groups.values()]
+
+
+def _join(group: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    names = np.unique(np.concatenate([row["confusions"]["blocks"] for row in group]))
+    confusions: dict[str, Any] = {"blocks": names}
+    for key in [k for k in group[0]["confusions"] if k != "blocks" and all(k in row["confusions"] for row in group)]:
+        confusions[key] = np.zeros((len(names), *group[0]["confusions"][key].shape[1:]), np.int64)
+        for row in group:
+            confusions[key][np.searchsorted(names, row["confusions"]["blocks"])] += row["confusions"][key]
+    metrics = {k: float(np.mean([row["metrics"][k] for row in group])) for k in group[0]["metrics"]}
+    for key in [k for k in SCORES if k in metrics]:
+        metrics[key] = float(SCORES[key](_of_score(confusions, key).sum(axis=0)))
+    folds = ", ".join(str(row["fold"]) for row in group)
+    joined = {key: ", ".join(row[key] for row in group) for key in ("run", "regions")}
+    return {
+        **group[0],
+        **joined,
+        "setting": {**group[0]["setting"], "01.fold": folds},
+        "metrics": metrics,
+        "confusions": confusions,
+        "seconds": sum(row["seconds"] for row in group),
+        "protocol": {**group[0]["protocol"], "folds": folds},
+    }
+
+
+def _of_score(confusions: Mapping[str, np.ndarray], key: str) -> np.ndarray:
+    """By block, what a score is made from. (B, C, C + 1)"""
+    return confusions["miou" if key == "accuracy" else key]
 
 
 def collect(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -94,6 +145,7 @@ def collect(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return {
         "settings": {name: _summarise(runs) for name, runs in groups.items()},
         "first_minus_second": _subtract(*groups.values()) if len(groups) == 2 else None,
+        "minus_first": _subtract_first(groups) if len(groups) > 2 else None,
         "protocol": rows[0]["protocol"],
         "made_by": rows[0]["made_by"],
     }
@@ -106,12 +158,23 @@ def _summarise(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "mean": {k: float(np.mean(v)) for k, v in values.items()},
         "range": {k: [min(v), max(v)] for k, v in values.items()},
         "estimate": {k: estimate(_stack(runs, k), score).to_json() for k, score in SCORES.items() if k in values},
+        "minus_miou": {
+            k: compare_paired(_stack(runs, k), _stack(runs, "miou")).to_json(verdict=True)
+            for k in values
+            if k.startswith("miou_by_") and values[k] != values["miou"]
+        },
     }
 
 
 def _stack(runs: Sequence[Mapping[str, Any]], key: str) -> np.ndarray:
     """Confusions of each run and block, of what a score is made from. (S, B, C, C + 1)"""
-    return np.stack([run["confusions"]["miou" if key == "accuracy" else key] for run in runs])
+    return np.stack([_of_score(run["confusions"], key) for run in runs])
+
+
+def _subtract_first(groups: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, Any]:
+    """Each setting but the first, minus the first."""
+    (_, first), *others = groups.items()
+    return {name: _subtract(runs, first) for name, runs in others}
 
 
 def _subtract(first: Sequence[Mapping[str, Any]], second: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
@@ -137,17 +200,30 @@ def describe(found: Mapping[str, Any]) -> str:
             low, high = group["range"][key]
             lines.append(f"    {key:18} {group['mean'][key]:.3f}{_interval(group['estimate'].get(key)):24}")
             lines[-1] += f"seeds {low:.3f} to {high:.3f}" if len(group["runs"]) > 1 else ""
-    if difference := found["first_minus_second"]:
-        lines.append(f"first minus second, seeds {', '.join(str(seed) for seed in difference['seeds'])}")
-        for key, one in difference["estimate"].items():
-            text = f"    {key:18} {one['value']:+.3f}{_interval(one, '+'):24}{one['verdict']}"
-            smallest = f" (the smallest that would be shown: {one['smallest']:.3f})" if one["smallest"] else ""
-            lines.append(text + smallest)
-    if difference and len(difference["seeds"]) < FEWEST_SEEDS:
+        if group["minus_miou"]:
+            lines += ["  what else is merged, minus miou", *_list_differences(group["minus_miou"])]
+    differences = {f"{name}, minus the first": one for name, one in (found["minus_first"] or {}).items()}
+    if len(found["settings"]) == 2:
+        differences = {"first minus second": found["first_minus_second"]}
+    for name, difference in differences.items():
+        if difference is None:
+            lines.append(f"{name}: no seed is in both, so nothing is compared; train them with the same seeds")
+            continue
+        lines.append(f"{name}, seeds {', '.join(str(seed) for seed in difference['seeds'])}")
+        lines += _list_differences(difference["estimate"])
+    if any(one and len(one["seeds"]) < FEWEST_SEEDS for one in differences.values()):
         lines.append(f"fewer than {FEWEST_SEEDS} seeds decide nothing, however far a difference lies from 0")
     if any(len(group["runs"]) == 1 for group in found["settings"].values()):
         lines.append("a single seed: its interval is about clips, and says nothing about other seeds")
     return "\n".join(line.rstrip() for line in lines)
+
+
+def _list_differences(differences: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    lines = []
+    for key, one in differences.items():
+        smallest = f" (the smallest that would be shown: {one['smallest']:.3f})" if one["smallest"] else ""
+        lines.append(f"    {key:18} {one['value']:+.3f}{_interval(one, '+'):24}{one['verdict']}{smallest}")
+    return lines
 
 
 def _interval(one: Mapping[str, Any] | None, sign: str = "") -> str:
@@ -160,7 +236,7 @@ def main(words: Sequence[str]) -> int:
     parser.add_argument("--record", metavar="NAME", help="keep it as outputs/reference/compare_NAME.json")
     arguments = parser.parse_args(words)
     try:
-        found = collect(read_runs(arguments.runs))
+        found = collect(join_folds(read_runs(arguments.runs)))
     except (artifacts.ArtifactError, ValueError) as error:
         print(error, file=sys.stderr)
         return 1

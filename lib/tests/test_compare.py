@@ -30,8 +30,8 @@ def make_run(folder, regions, seed, miou, blocks=("a", "b", "c", "d"), **values)
     return run
 
 
-def make_regions(folder, dataset="street"):
-    artifacts.begin("01_depth", params.DepthParams(run=str(folder), dataset=dataset)).finish({})
+def make_regions(folder, dataset="street", fold=0):
+    artifacts.begin("01_depth", params.DepthParams(run=str(folder), dataset=dataset, fold=fold)).finish({})
     depth = artifacts.load(str(folder), "01_depth")
     artifacts.begin("02_regions", params.RegionParams(run=str(folder)), [depth]).finish({})
     return artifacts.load(str(folder), "02_regions")
@@ -73,6 +73,71 @@ def test_an_interval_of_one_seed_says_what_it_is_about(tmp_path, capsys):
     single = make_run(tmp_path, regions, 3, 0.7, blocks=("a",))
     assert compare.main([single]) == 0
     assert "1 clips or parts" in capsys.readouterr().out
+
+
+def test_three_settings_are_compared_with_the_first(tmp_path, capsys):
+    regions = make_regions(tmp_path / "base")
+    runs = [
+        make_run(tmp_path, regions, seed, 0.1 * steps / 100 + 0.05 * seed, steps=steps)
+        for steps in (100, 300, 500)
+        for seed in (0, 1, 2)
+    ]
+    runs += [make_run(tmp_path, regions, 9, 0.9, steps=900)]
+    found = compare.collect(compare.read_runs(runs))
+    assert found["first_minus_second"] is None
+    differences = list(found["minus_first"].values())
+    assert [d and round(d["miou"][0], 2) for d in differences] == [0.2, 0.4, None]
+    assert differences[0]["estimate"]["miou"]["verdict"] == "shown"
+    assert compare.main(runs) == 0
+    told = capsys.readouterr().out
+    assert "04.steps = 500, minus the first, seeds 0, 1, 2" in told
+    assert "04.steps = 900, minus the first: no seed is in both, so nothing is compared" in told
+
+
+def test_two_settings_without_a_common_seed(tmp_path, capsys):
+    regions = make_regions(tmp_path / "base")
+    runs = [make_run(tmp_path, regions, 0, 0.3), make_run(tmp_path, regions, 1, 0.5, paste=False)]
+    assert compare.main(runs) == 0
+    assert "first minus second: no seed is in both" in capsys.readouterr().out
+
+
+def test_what_else_is_merged_is_compared_over_the_same_seeds(tmp_path, capsys):
+    regions, runs = make_regions(tmp_path / "base"), []
+    for seed in (0, 1, 2):
+        runs.append(make_run(tmp_path, regions, seed, 0.5 + 0.02 * seed))
+        evaluation = artifacts.load(runs[-1], "05_evaluation")
+        stage = artifacts.begin(
+            "05_evaluation", evaluation.params, [regions.source("01_depth"), artifacts.load(runs[-1], "04_training")]
+        )
+        ours = make_confusions(seed, 0.5 + 0.02 * seed, 4)
+        better = {"miou_by_pixels": make_confusions(seed, 0.8 + 0.02 * seed, 4)["miou"]}
+        stage.save_arrays("confusions.npz", blocks=np.array(list("abcd")), **ours | better)
+        numbers = {name: evaluation.metrics[name] for name in compare.NEEDED if name in evaluation.metrics}
+        stage.finish(numbers | {"miou_by_pixels": 0.8 + 0.02 * seed})
+    (group,) = compare.collect(compare.read_runs(runs))["settings"].values()
+    assert group["minus_miou"]["miou_by_pixels"]["value"] == pytest.approx(0.37, abs=0.05)
+    assert group["minus_miou"]["miou_by_pixels"]["verdict"] == "shown"
+    assert compare.main(runs) == 0
+    assert "what else is merged, minus miou" in capsys.readouterr().out
+
+
+def test_folds_are_one_run_over_the_blocks_of_all(tmp_path, capsys):
+    runs, parts = [], []
+    for fold, blocks in enumerate((("a", "b"), ("b", "c", "d"))):
+        regions = make_regions(tmp_path / f"fold{fold}", "camvid", fold)
+        for seed in (0, 1):
+            runs.append(make_run(tmp_path / f"fold{fold}", regions, seed, 0.4 + 0.2 * fold, blocks=blocks))
+            parts.append(make_confusions(seed, 0.4 + 0.2 * fold, len(blocks))["miou"])
+    rows = compare.join_folds(compare.read_runs(runs))
+    assert [row["setting"]["01.fold"] for row in rows] == ["0, 1"] * 2
+    expected = np.stack([parts[0][0], parts[0][1] + parts[2][0], parts[2][1], parts[2][2]])
+    assert rows[0]["confusions"]["blocks"].tolist() == list("abcd")
+    assert np.array_equal(rows[0]["confusions"]["miou"], expected)
+    assert rows[0]["metrics"]["miou"] == pytest.approx(float(compare.miou(expected.sum(axis=0))))
+    assert compare.main(runs) == 0
+    assert "one setting: seeds 0, 1; 4 clips or parts" in capsys.readouterr().out
+    assert compare.main(runs[:3]) == 1
+    assert "here are [0, 1]; [0]" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("dataset", ["street", "camvid"])

@@ -47,6 +47,29 @@ def test_seeds_share_the_regions_of_the_run(tmp_path, monkeypatch):
         command.main(["params/street", *out, "--seeds", "0", "--to", "03"])
 
 
+def test_each_fold_has_a_chain_of_its_own(tmp_path, monkeypatch, capsys):
+    ran, compared = [], []
+    monkeypatch.setattr(artifacts.stages, "OUTPUTS", tmp_path)
+    monkeypatch.setattr(
+        chain, "execute", lambda name, values: ran.append((values.run, name[:2], getattr(values, "fold", "")))
+    )
+    monkeypatch.setattr(command.compare, "main", lambda runs: compared.extend(runs) or 0)
+    out = ["--out", str(tmp_path / "outputs" / "mine")]
+    assert command.main(["params/camvid", *out, "--folds", "0", "2"]) == 0
+    chained = ("02", "03", "04", "05")
+    assert ran == [
+        *(("mine", "01", 0), *(("mine", n, "") for n in chained)),
+        *(("mine-fold2", "01", 2), *(("mine-fold2", n, "") for n in chained)),
+    ]
+    assert compared == ["mine", "mine-fold2"]
+    assert command.main(["params/street", *out, "--folds", "0", "1"]) == chain.BAD_PARAMETER
+    assert "--folds: street has none" in capsys.readouterr().err
+    assert command.main(["params/camvid", *out, "--folds", "1", "-p", "05.upstream=x"]) == chain.BAD_PARAMETER
+    assert "leave upstream empty" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        command.main(["params/camvid", *out, "--folds", "0", "--seeds", "1"])
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
