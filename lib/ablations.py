@@ -11,6 +11,7 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,21 @@ from torch import nn
 
 from . import evaluation
 from .artifacts import Artifact, hash_modules, load, read_json, write_aside
-from .clustering import cluster_vectors, map_prototypes
+from .clustering import assign_color_position, cluster_vectors, fit_color_position, map_prototypes
 from .copy_paste import Source, prepare_source
 from .data import Dataset, Frame, open_dataset
-from .evaluation import compare_paired, count_blocks, estimate, match_by_iou, match_greedily, merge_columns
+from .evaluation import (
+    Estimate,
+    compare_paired,
+    correct_for_many,
+    count_blocks,
+    estimate,
+    match_by_iou,
+    match_greedily,
+    merge_columns,
+    miou,
+    name_clusters,
+)
 from .finetuning import LabelledSampler, LabelledTask, Lesson, choose_labelled, copy_parts, make_network, read_lesson
 from .methods.cpcdr import CpcdrTask
 from .methods.sources import read_maps
@@ -32,6 +44,8 @@ from .regions import FrameGrouper, cut_regions
 from .training import train
 
 SCORES = ("finetuned", "clusters", "greedy")  # of which confusions are kept
+CLAIMED = SCORES[:2]  # that the papers' claims are about: of the third, labels choose among prototypes
+COLOR = "colour and position"  # the row of what learns nothing
 WORDS = {"shown": "better", "reversed": "worse"}  # than the base; a verdict that is not here stays as it is
 VERSION = 1  # raise it when the same parameters would give another outcome: a night's work is kept over other changes
 
@@ -244,8 +258,8 @@ def _score_clusters(task: CpcdrTask, ground: Ground) -> dict[str, np.ndarray]:
     groups = cluster_vectors(prototypes, count).numpy()
     names = match_by_iou(merge_columns(naming, groups))[groups]
     return {
-        "clusters": evaluation.name_clusters(pairs, names),
-        "greedy": evaluation.name_clusters(pairs, match_greedily(naming)),
+        "clusters": name_clusters(pairs, names),
+        "greedy": name_clusters(pairs, match_greedily(naming)),
     }
 
 
@@ -261,18 +275,33 @@ def _finetune(
     plan |= {"warmup_steps": values.finetune_steps // 10, "optimizer": "sgd", "weight_decay": 1e-4, "momentum": 0.9}
     train(task, place / "labelled", **{**options, **plan})
     pairs = count_blocks(lesson.truth, task.predict(lesson.scored_images), lesson.blocks, count, count)
-    return {"finetuned": evaluation.name_clusters(pairs, np.arange(count))}
+    return {"finetuned": name_clusters(pairs, np.arange(count))}
 
 
-def summarise(outcomes: Mapping[tuple[Setting, int, str], Mapping[str, np.ndarray]]) -> list[dict[str, Any]]:
+def score_color_position(ground: Ground, seed: int) -> np.ndarray:
+    """The trivial floor on the same frames: k-means on colour and position, named as clusters are. (B, C, C + 1)"""
+    lesson, count, train = ground.lesson, len(ground.lesson.classes), ground.dataset.frames("train")
+    images = np.stack([ground.dataset.image(frame) for frame in train[:: max(len(train) // 200, 1)]])
+    model = fit_color_position(images, count, 1.0, seed)
+    found, naming = (assign_color_position(model, frames, 1.0) for frames in (lesson.scored_images, ground.named[0]))
+    names = match_by_iou(evaluation.count_pairs(ground.named[1], naming, count, count))
+    return name_clusters(count_blocks(lesson.truth, found, lesson.blocks, count, count), names)
+
+
+def summarise(
+    outcomes: Mapping[tuple[Setting, int, str], Mapping[str, np.ndarray]],
+    floors: Mapping[tuple[int, str], np.ndarray] | None = None,
+) -> list[dict[str, Any]]:
     """One row a setting, in the order in which they come; the first is the base. Runs are joined as further blocks.
 
     Args:
         outcomes: (setting, seed, run) -> what `run_setting` gave. A seed that not all runs have yet is left out, and in
             a difference one that the base lacks: a night that was stopped has something to show.
+        floors: (seed, run) -> `score_color_position`, the last row, which has clusters alone.
     Returns:
         JSON-ready: setting, what in it is varied, seeds, and for each of `SCORES` the mIoU as `Estimate.to_json`; in
-        minus_base, None for the base itself, its paired difference with a verdict.
+        minus_base, None for the base itself, its paired difference with a verdict, and in by_run the same of each run,
+        where there are several: parts of one drive are no other drives, so look whether all of them agree.
     """
     settings, runs = (list(dict.fromkeys(key[i] for key in outcomes)) for i in (0, 2))
     every = dict.fromkeys(seed for _, seed, _ in outcomes)
@@ -282,6 +311,8 @@ def summarise(outcomes: Mapping[tuple[Setting, int, str], Mapping[str, np.ndarra
         return np.stack([np.concatenate([outcomes[setting, seed, run][score] for run in runs]) for seed in chosen])
 
     rows, base = [], settings[0]
+    sizes = [len(outcomes[base, seed, run]["clusters"]) for seed in seeds[base][:1] for run in runs]
+    parts = [slice(*pair) for pair in pairwise(np.cumsum([0, *sizes]))]
     for setting in (s for s in settings if seeds[s]):
         varied = {name: value for name, value in asdict(setting).items() if value != getattr(base, name)}
         row = {"setting": str(setting), "varied": varied, "seeds": seeds[setting]}
@@ -290,23 +321,55 @@ def summarise(outcomes: Mapping[tuple[Setting, int, str], Mapping[str, np.ndarra
         row["minus_base"] = None
         if common:
             sides = {score: [stack(which, score, common) for which in (setting, base)] for score in SCORES}
-            row["minus_base"] = {score: compare_paired(*side).to_json(verdict=True) for score, side in sides.items()}
+            row["minus_base"] = {score: _subtract(*side, parts) for score, side in sides.items()}
         rows.append(row)
+    if floors and seeds[base]:
+        floor = np.stack([np.concatenate([floors[seed, run] for run in runs]) for seed in seeds[base]])
+        minus = {"clusters": _subtract(floor, stack(base, "clusters", seeds[base]), parts)}
+        row = {"setting": COLOR, "varied": {"method": COLOR}, "seeds": seeds[base]}
+        rows.append(row | {"clusters": estimate(floor).to_json(), "minus_base": minus})
     return rows
+
+
+def _subtract(first: np.ndarray, second: np.ndarray, parts: Sequence[slice]) -> dict[str, Any]:
+    """The paired difference, and that of each run by itself: means over seeds. parts: which blocks are whose."""
+    found = compare_paired(first, second).to_json(verdict=True)
+    if len(parts) > 1:
+        scores = [[miou(side[:, part].sum(axis=1)).mean() for part in parts] for side in (first, second)]
+        found["by_run"] = [float(a - b) for a, b in zip(*scores)]
+    return found
+
+
+def correct_rows(rows: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str], str]:
+    """Verdicts of all differences of `CLAIMED` scores in a table, looked at together: (setting, score) -> verdict.
+
+    See `evaluation.correct_for_many`.
+    """
+    every = {
+        (row["setting"], score): Estimate.from_json(row["minus_base"][score])
+        for row in rows
+        for score in CLAIMED
+        if row["minus_base"] and score in row["minus_base"]
+    }
+    return dict(zip(every, correct_for_many(list(every.values()))))
 
 
 def describe_rows(rows: Sequence[Mapping[str, Any]]) -> str:
     """The rows of `summarise` as text: mIoU of each score with its interval, and the difference with its verdict."""
-    lines = []
+    lines, corrected = [], correct_rows(rows)
     for row in rows:
         lines.append(f"{row['setting']}, {len(row['seeds'])} seed{'s' * (len(row['seeds']) > 1)}")
-        for score in SCORES:
+        for score in (score for score in SCORES if score in row):
             lines.append(f"    {score:10} {_tell(row[score])}")
             if row["minus_base"]:
                 difference = row["minus_base"][score]
                 lines[-1] += f"   minus the base {_tell(difference, '+')}: {tell_verdict(difference)}"
+                if corrected.get((row["setting"], score), difference["verdict"]) != difference["verdict"]:
+                    lines[-1] += ", but not beside all others (Holm)"
                 if difference["smallest"]:
                     lines[-1] += f" (the smallest that would be shown: {difference['smallest']:.3f})"
+                if "by_run" in difference:
+                    lines[-1] += f"; by run {', '.join(f'{each:+.3f}' for each in difference['by_run'])}"
     return "\n".join(lines)
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from torch import nn
 
@@ -102,21 +103,38 @@ def copy_parts(network: nn.Module, embedder: nn.Module) -> tuple[str, ...]:
     return parts
 
 
-def check_starts(starts: tuple[str, ...], own: Artifact) -> None:
-    """Find out before any long work whether all starts are there.
+def check_starts(values: Any, owns: Iterable[Artifact], classes: int) -> list[Transfer]:
+    """Give a fresh network the weights of each start, so that what does not fit is told before any long work.
 
+    Args:
+        values: parameters of 06. owns: all that "own" means, see `find_owns`; the first says which encoder, if none is
+            named.
+    Returns:
+        What each start hands over; "own" once, that of the first.
     Raises:
-        ValueError: names what is neither a word that is known, nor a run, nor a file; or two files of one name.
+        ValueError: names what is neither a word that is known, nor a run, nor a file; two files of one name; another
+            encoder, or no plain weights. ConnectionError: ImageNet's cannot be fetched.
     """
-    called = [name_start(start) for start in starts]
+    called = [name_start(start) for start in values.starts]
     for name in {name for name in called if called.count(name) > 1}:
         raise ValueError(f"starts: two files are called {name}, and tables would mix them up: rename one")
-    for start in starts:
-        if start in ("random", "imagenet") or Path(start).expanduser().is_file():
-            continue
-        try:
-            found = find_pretrained(start, own)
-        except ArtifactError as error:
-            raise ValueError(f"starts: {start!r}: {error}") from error
-        if found is None:
-            raise ValueError(f"starts: {start!r} is no run and no file: give random, imagenet, own, a run or a file")
+    owns = list({own.run: own for own in owns}.values())
+    encoder, found = values.encoder or owns[0].params.encoder, []
+    for start in values.starts:
+        given = [_find_start(start, own) for own in (owns if start == OWN else owns[:1])]
+        networks = [make_network(values.network, encoder, classes, values.output_stride, 0) for _ in given]
+        transfers = [transfer(network, start, encoder, each) for network, each in zip(networks, given)]
+        found.append(transfers[0])
+    return found
+
+
+def _find_start(start: str, own: Artifact) -> Artifact | None:
+    if start in ("random", "imagenet") or Path(start).expanduser().is_file():
+        return None
+    try:
+        found = find_pretrained(start, own)
+    except ArtifactError as error:
+        raise ValueError(f"starts: {start!r}: {error}") from error
+    if found is None:
+        raise ValueError(f"starts: {start!r} is no run and no file: give random, imagenet, own, a run or a file")
+    return found

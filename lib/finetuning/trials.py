@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from ..artifacts import Artifact, hash_alone, hash_file, load, write_aside
-from ..evaluation import compare_paired, count_blocks, estimate, name_clusters
+from ..evaluation import compare_paired, count_blocks, estimate, miou, name_clusters
 from ..training import History, read_settings, train
 from .data import Lesson
 from .labelled import LabelledSampler, LabelledTask, choose_labelled
@@ -188,7 +188,11 @@ def stack_outcomes(outcomes: Mapping[Trial, Outcome], start: str, fraction: floa
 
 
 def summarise(outcomes: Mapping[Trial, Outcome]) -> list[dict[str, Any]]:
-    """A row for each start and fraction: mIoU over all folds with its interval; and minus the first start, paired."""
+    """A row for each start and fraction: mIoU over all folds with its interval; and minus the first start, paired.
+
+    by_fold: that difference in each fold, mean over seeds; None where there is one. Parts of one drive are no other
+    drives: where folds are drives, an interval over parts is too narrow unless all of them agree.
+    """
     rows = []
     for fraction in dict.fromkeys(trial.fraction for trial in outcomes):
         starts = list(dict.fromkeys(trial.start for trial in outcomes))
@@ -198,8 +202,22 @@ def summarise(outcomes: Mapping[Trial, Outcome]) -> list[dict[str, Any]]:
             row = {"start": name_start(start), "fraction": fraction, "labelled": max(labelled)}
             row["miou"] = estimate(stacks[start])
             row["minus_first"] = compare_paired(stacks[start], stacks[starts[0]]) if start != starts[0] else None
+            row["by_fold"] = _compare_folds(outcomes, start, starts[0], fraction) if start != starts[0] else None
             rows.append(row)
     return rows
+
+
+def _compare_folds(
+    outcomes: Mapping[Trial, Outcome], start: str, first: str, fraction: float
+) -> dict[str, float] | None:
+    folds, found = list(dict.fromkeys(trial.fold for trial in outcomes)), {}
+    if len(folds) == 1:
+        return None
+    for fold in folds:
+        of_fold = {trial: outcome for trial, outcome in outcomes.items() if trial.fold == fold}
+        sides = (miou(stack_outcomes(of_fold, each, fraction).sum(axis=1)).mean() for each in (start, first))
+        found[str(fold)] = float(np.subtract(*sides))
+    return found
 
 
 def describe_summary(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -211,4 +229,6 @@ def describe_summary(rows: Sequence[Mapping[str, Any]]) -> str:
             lines[-1] += f"; minus the first {difference:+}: {difference.verdict}"
             if np.isfinite(difference.smallest):
                 lines[-1] += f" (the smallest that would be shown: {difference.smallest:.3f})"
+        if by_fold := row.get("by_fold"):
+            lines[-1] += f"; by fold {', '.join(f'{each:+.3f}' for each in by_fold.values())}"
     return "\n".join(lines)

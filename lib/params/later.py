@@ -103,7 +103,7 @@ class AblationParams:
     vary_images: tuple[int, ...] = (0,)  # M in its place; 0 = no paste (paper: 0, 2, 4)
     vary_weights: tuple[float, ...] = ()  # lambda in its place (paper: 0, 1)
     vary_regions: tuple[str, ...] = ()  # paper: contours, truth; beside these grid and slic
-    floor: bool = True  # beside all, what random weights give in the place of a training
+    floor: bool = True  # beside all, what random weights give in the place of a training, and colour with position
     steps: int = 20  # of the base; with fewer images a step there are more (paper: 100 epochs of 2975 images)
     batch: int = 8  # of the training with labels (paper: 8, of its instances)
     fraction: float = 0.0625  # of the labels (paper: 1/16)

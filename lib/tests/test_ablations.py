@@ -121,3 +121,37 @@ def test_rows_are_paired_and_runs_are_further_blocks():
     assert summarise(outcomes)[0]["seeds"] == [0, 1, 2]
     assert ": worse" in ablations.describe_rows(rows)
     assert len(draw_effects(rows).axes) == 3
+
+
+def test_each_run_is_shown_by_itself_and_a_floor_has_clusters_alone():
+    rng, outcomes, other = np.random.default_rng(0), {}, Setting(0, 0.5, "depth")
+    for setting, hits in ((BASE, (80, 60)), (other, (60, 70))):
+        for seed in range(3):
+            for run, hit in zip("ab", hits):
+                hit = rng.integers(hit - 3, hit + 3, (5, 1, 1))
+                table = np.concatenate([np.eye(2)[None] * hit + np.eye(2)[::-1] * (100 - hit), np.zeros((5, 2, 1))], 2)
+                outcomes[setting, seed, run] = dict.fromkeys(SCORES, table.astype(np.int64))
+    floors = {(seed, run): outcomes[other, seed, run]["clusters"] for seed in range(3) for run in "ab"}
+    rows = summarise(outcomes, floors)
+    difference = rows[1]["minus_base"]["clusters"]
+    assert difference["by_run"][0] < -0.1 < 0.05 < difference["by_run"][1], "two drives that do not agree"
+    assert [row["setting"] for row in rows] == [str(BASE), str(other), ablations.COLOR]
+    assert set(rows[2]) & set(SCORES) == {"clusters"}
+    assert rows[2]["minus_base"]["clusters"]["value"] == pytest.approx(difference["value"])
+    assert len(ablations.correct_rows(rows)) == 3, "greedy scores are no part of it"
+    told = ablations.describe_rows(rows)
+    assert "; by run -" in told
+    assert len(draw_effects(rows).axes) == 3
+
+
+def test_what_does_not_stand_beside_all_others_is_told():
+    shown = {"value": 0.1, "low": 0.001, "high": 0.199, "error": 0.0475, "freedom": 20.0, "seeds": 3, "blocks": 9}
+    shown |= {"between_seeds": 0.0, "between_blocks": 0.0, "smallest": 0.14, "verdict": "shown"}
+    plain = {score: {**shown, "value": 0.5} for score in SCORES}
+    rows = [{"setting": "base", "varied": {}, "seeds": [0, 1, 2], **plain, "minus_base": None}]
+    rows += [{**rows[0], "setting": name, "minus_base": dict.fromkeys(SCORES, shown)} for name in ("a", "b", "c")]
+    assert set(ablations.correct_rows(rows).values()) == {"not shown"}
+    told = ablations.describe_rows(rows)
+    assert told.count("better, but not beside all others (Holm)") == 6
+    texts = [text.get_text() for text in draw_effects(rows).legends[0].get_texts()]
+    assert "not beside all others (Holm)" in texts

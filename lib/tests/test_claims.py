@@ -93,6 +93,19 @@ def _finish(values, tables):
     stage.finish({"miou": 0.5}, {"seeds": [0, 1, 2]})
 
 
+def test_a_difference_that_does_not_stand_beside_all_others_says_so(tmp_path):
+    ablations, finetuning = make_tables()
+    weak = ablations["rows"][2]["minus_base"]["clusters"]
+    weak |= {"value": -0.1, "error": 0.0475, "freedom": 20.0, "low": -0.199, "high": -0.001, "verdict": "reversed"}
+    for table in (ablations, finetuning):
+        artifacts.write_json(tmp_path / f"{table['table']}-x.json", table)
+    text = write_ledger(read_tables(tmp_path))
+    (line,) = (line for line in text.splitlines() if "both minus pixels alone" in line and "clusters" in line)
+    assert line.endswith("**shown**, not beside all others |")
+    (line,) = (line for line in text.splitlines() if "M = 8 minus M = 0" in line and "clusters" in line)
+    assert line.endswith("**shown** |")
+
+
 def test_tables_of_a_finished_run_are_kept(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(artifacts.stages, "OUTPUTS", tmp_path)
     monkeypatch.setattr(reference, "REFERENCE", tmp_path / "reference")

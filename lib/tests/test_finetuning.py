@@ -8,10 +8,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from lib import artifacts, finetuning
 from lib.data.labels import CAMVID_11, CITYSCAPES_19, STREET
-from lib.evaluation import compare_paired, rows_to_json
+from lib.evaluation import compare_paired, miou, rows_to_json
 from lib.finetuning import (
     DeepLabV3,
     Frozen,
@@ -227,12 +228,30 @@ def test_a_start_hands_over_what_fits(own, tmp_path):
 
 def test_a_start_that_is_nowhere_is_told_at_once(own, tmp_path, monkeypatch):
     monkeypatch.setattr(artifacts.stages, "OUTPUTS", tmp_path)
-    check_starts(("random", "imagenet", "own"), own)
+    file = tmp_path / "weights.safetensors"
+    save_file(Backbone("resnet18").state_dict(), file)
+
+    def check(*starts, **changes):
+        return check_starts(replace(VALUES, starts=starts, **changes), [own], 2)
+
+    found = check("random", "own", str(file))
+    assert [each.start for each in found] == ["random", "own", "weights.safetensors"]
+    assert [each.parts for each in found] == [(), ("backbone", "head"), ("backbone",)]
     with pytest.raises(ValueError, match=r"'somewhere' is no run and no file"):
-        check_starts(("random", "somewhere"), own)
+        check("random", "somewhere")
     (tmp_path / "begun").mkdir()
     with pytest.raises(ValueError, match=r"'begun': 04_training of run 'begun' does not exist"):
-        check_starts(("begun",), own)
+        check("begun")
+    with pytest.raises(ValueError, match="04 of run 'here' has a resnet18, not resnet34: set encoder to the same"):
+        check("own", encoder="resnet34")
+    with pytest.raises(ValueError, match="is no resnet34"):
+        check(str(file), encoder="resnet34")
+    file.write_bytes(file.read_bytes()[:100])
+    with pytest.raises(ValueError, match="holds no plain weights"):
+        check(str(file))
+    (tmp_path / "other").mkdir()
+    with pytest.raises(ValueError, match="two files are called weights.safetensors"):
+        check(str(file), str(tmp_path / "other" / file.name))
 
 
 def test_each_fold_and_each_seed_may_have_a_start_of_its_own(own, monkeypatch):
@@ -326,6 +345,12 @@ def test_folds_are_one_score(own, tmp_path):
     first, second = (o.confusions for o in outcomes.values())
     expected = np.stack([first[0], first[1] + second[0], second[1], second[2]])
     np.testing.assert_array_equal(stack_outcomes(outcomes, "random", 1.0), expected[None])
+    assert row["by_fold"] is None, "nothing to compare with"
+    moved = {replace(t, start="own"): replace(o, confusions=o.confusions[:, ::-1]) for t, o in outcomes.items()}
+    both = summarise(outcomes | moved)
+    scores = [miou(o.confusions.sum(axis=0)) for o in (*moved.values(), *outcomes.values())]
+    assert both[1]["by_fold"] == pytest.approx({"0": scores[0] - scores[2], "1": scores[1] - scores[3]})
+    assert "; by fold " in describe_summary(both)
     total = sum(o.confusions.sum(axis=0) for o in outcomes.values())
     expected = np.diag(total) / (total.sum(axis=1) + total[:, :2].sum(axis=0) - np.diag(total))
     assert row["miou"].value == pytest.approx(expected.mean())

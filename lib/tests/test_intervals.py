@@ -13,6 +13,7 @@ from lib.evaluation import (
     class_iou,
     compare_left_out,
     compare_paired,
+    correct_for_many,
     estimate,
     estimate_left_out,
     miou,
@@ -125,6 +126,46 @@ def test_few_seeds_decide_nothing(seeds):
         assert found.to_json()["smallest"] is None
         beside += not found.low <= 0 <= found.high
     assert (beside > 100) == (seeds == 1)
+
+
+def test_of_many_nothings_none_is_shown_nineteen_times_in_twenty():
+    """Twelve comparisons of settings with themselves: one alone shows something in half of the tables."""
+    rng, alone, together = np.random.default_rng(7), 0, 0
+    for _ in range(300):
+        found = []
+        for _ in range(12):
+            first, hard = draw(rng, 3, 12)
+            found.append(compare_paired(first, draw(rng, 3, 12, shared=hard)[0]))
+        alone += any(each.verdict != "not shown" for each in found)
+        together += any(verdict != "not shown" for verdict in correct_for_many(found))
+    assert 0.35 < alone / 300 < 0.6
+    assert together / 300 < 0.05
+
+
+def test_many_differences_stand_step_by_step():
+    base = compare_paired(draw(np.random.default_rng(0), 3, 9)[0], draw(np.random.default_rng(1), 3, 9)[0])
+
+    def make(p, sign=1, seeds=21):
+        value = sign * float(stats.t.isf(p / 2, 20)) * 0.01
+        reach = float(stats.t.ppf(0.975, 20)) * 0.01
+        return dataclasses.replace(
+            base, value=value, low=value - reach, high=value + reach, error=0.01, freedom=20, seeds=seeds
+        )
+
+    found = [make(0.04), make(0.012, -1), make(0.001), make(0.024), make(1e-9, seeds=2)]
+    assert [each.p for each in found[:4]] == pytest.approx([0.04, 0.012, 0.001, 0.024])
+    assert [each.verdict for each in found] == ["shown", "reversed", "shown", "shown", "not decided"]
+    assert correct_for_many(found) == ["shown", "reversed", "shown", "shown", "not decided"], (
+        "0.0125, 0.0167, 0.025, 0.05"
+    )
+    assert correct_for_many([make(0.001), make(0.03), make(0.02)]) == ["shown", "shown", "shown"]
+    assert correct_for_many([make(0.001), make(0.03), make(0.026)]) == ["shown", "not shown", "not shown"]
+    assert correct_for_many([]) == []
+    few = make(0.04, seeds=3)
+    assert few.p > 0.05
+    assert correct_for_many([few]) == ["shown"], "of one alone, the interval decides"
+    same, _ = draw(np.random.default_rng(2), 3, 4)
+    assert compare_paired(same, same).p == 1
 
 
 def test_scores_without_a_confusion_come_from_leaving_out():
