@@ -13,11 +13,12 @@ from typing import Any
 import numpy as np
 
 from ..codebooks import Codebook
-from ..data import Dataset, Frame, open_dataset
+from ..data import Dataset, Frame, open_dataset, resize_image, resize_map
 from ..data.labels import CITYSCAPES_7, CITYSCAPES_19, CITYSCAPES_LABELS, IGNORE, ClassSet
 from .matching import MATCHINGS, count_pairs, match_greedily, merge_columns, name_clusters, score
 
 CROPS = ("whole image", "centre square")  # cut out before the network sees it, as PiCIE and STEGO do
+SQUARE = 320  # rows and columns of theirs: the shorter side of an image is brought to 320 first
 VIEWS = ("plain", "flip-averaged")
 GREEDY = (27, 128, 256)  # clusters of which each takes its majority class (ViCE)
 RAW_LABELS = ("cityscapes", "kitti_2015")  # readers that can give 19, 27 or 7 classes
@@ -62,11 +63,18 @@ def merge_classes(classes: ClassSet) -> np.ndarray:
 
 
 def cut_center(maps: np.ndarray) -> np.ndarray:
-    """The square in the middle of each map or image. (N, H, W, ...) -> (N, s, s, ...)"""
+    """The square in the middle of each map or image, made smaller where it has more than `SQUARE` rows.
+
+    (N, H, W) or, RGB, (N, H, W, 3) -> (N, s, s, ...) with s <= `SQUARE`
+    """
     height, width = maps.shape[1:3]
     side = min(height, width)
     top, left = (height - side) // 2, (width - side) // 2
-    return maps[:, top : top + side, left : left + side]
+    cut = maps[:, top : top + side, left : left + side]
+    if side <= SQUARE:
+        return cut
+    resize = resize_image if maps.ndim == 4 else resize_map
+    return np.stack([resize(np.ascontiguousarray(each), (SQUARE, SQUARE)) for each in cut])
 
 
 Counts = dict[str, dict[tuple[str, str, str], np.ndarray]]

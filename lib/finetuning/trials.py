@@ -8,7 +8,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -140,6 +140,8 @@ def run_trial(
         data: what the frames hang on, e.g. name -> digest of the 01 that says so.
     """
     encoder = values.encoder or own.params.encoder
+    if values.fraction_steps:
+        values = replace(values, steps=dict(zip(values.fractions, values.fraction_steps))[trial.fraction])
     pretrained = find_pretrained(trial.start, own)
     place = folder / identify(trial, values, encoder, data, pretrained)
     if (place / "outcome.npz").is_file():

@@ -38,6 +38,7 @@ class FinetuningParams:
     frozen: bool = False  # keep the backbone as it is, and train what is around it
     precision: str = "auto"  # as in 04
     steps: int = 80  # of each training (CPCDR: 24000; with 1/16 of the labels 6000)
+    fraction_steps: tuple[int, ...] = ()  # for each of fractions its own steps; empty = as many for all
     batch: int = 8  # CPCDR: 8, of its instances
     optimizer: str = "sgd"
     learning_rate: float = 0.05  # CPCDR: 0.01, of its instances
@@ -80,6 +81,9 @@ class FinetuningParams:
             known = f"{name}_runs names {len(runs)} runs for {len(of)} {name}s: give one for each, or none"
             check(not runs or len(runs) == len(of), known)
         check(not (self.fold_runs and self.seed_runs), "give fold_runs or seed_runs, not both")
+        given, shares = len(self.fraction_steps), len(self.fractions)
+        known = f"fraction_steps has {given} numbers for {shares} fractions: give one for each, or none"
+        check(given in (0, shares) and all(steps > 0 for steps in self.fraction_steps), known)
         check(all(0 < f <= 1 for f in self.fractions), f"fractions must lie in 0..1, above 0: {list(self.fractions)}")
         check(all(k >= 2 for k in self.over_clusters), f"over_clusters must be 2 or more: {list(self.over_clusters)}")
 

@@ -361,6 +361,7 @@ class EvaluationParams:
     position_weight: float = 1.0  # of the floor: k-means on Lab colour and position
     ceiling_steps: int = 0  # train the same network with labels, this long, as an upper mark; 0 = do not
     pictures: int = 6  # frames shown
+    record: str = how("compare_seeds")  # scores of longer runs to show, of outputs/reference/NAME.json; empty = none
     expect: bool = how(True)
 
     def __post_init__(self) -> None:

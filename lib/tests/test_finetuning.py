@@ -317,6 +317,19 @@ def test_trials_are_kept_and_summarised(own, tmp_path, monkeypatch):
             run_trial(trials[0], lesson, values, own, tmp_path / "kept", changed or {"learned": "x"})
 
 
+def test_each_share_of_the_labels_may_have_its_own_steps(own, tmp_path):
+    values = replace(VALUES, fractions=(0.5, 1.0), fraction_steps=(1, 3), starts=("random",))
+    trials = list_trials(values.starts, values.fractions, (0,))
+    found = [run_trial(t, make_lesson(), values, own, tmp_path / "kept", {}) for t in trials]
+    assert [len(outcome.losses) for outcome in found] == [1, 3]
+    assert len(list((tmp_path / "kept").iterdir())) == 2
+    run_trial(trials[1], make_lesson(), replace(VALUES, steps=3), own, tmp_path / "kept", {})
+    assert len(list((tmp_path / "kept").iterdir())) == 2, "the same training, whichever way its steps were given"
+    for wrong in ((5,), (5, 0)):
+        with pytest.raises(ValueError, match="fraction_steps has"):
+            replace(values, fraction_steps=wrong)
+
+
 def test_a_frozen_backbone_stays(own, tmp_path, monkeypatch):
     seen = {}
 

@@ -107,6 +107,19 @@ def test_the_centre_is_a_square_in_the_middle():
     assert np.array_equal(cut_center(maps.transpose(0, 2, 1)), maps.transpose(0, 2, 1)[:, 2:6])
 
 
+def test_a_large_square_becomes_that_of_the_papers():
+    """PiCIE and STEGO bring the shorter side to 320, then cut 320 x 320; labels stay labels."""
+    ramp = np.broadcast_to(np.arange(800, dtype=np.float32)[None, :, None], (400, 800, 3)).astype(np.uint8)
+    assert cut_center(ramp[None]).shape == (1, 320, 320, 3)
+    labels = np.zeros((2, 400, 800), np.uint8)
+    labels[:, :, 400:] = 7
+    found = cut_center(labels)
+    assert found.shape == (2, 320, 320)
+    assert (found[:, :, :160] == 0).all()
+    assert (found[:, :, 160:] == 7).all()
+    assert cut_center(labels[:, :300]).shape == (2, 300, 300), "nothing is made larger"
+
+
 def test_classes_become_their_category():
     names = [CITYSCAPES_7.names[i] for i in merge_classes(STREET)[: len(STREET)]]
     assert dict(zip(STREET.names, names)) == {
