@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from ..data.labels import IGNORE
 from ..parallel import numpy_generator
-from .matching import UNNAMED, count_pairs, match_by_iou, match_greedily, name_clusters
+from .matching import count_pairs, match_greedily, name_clusters
 
 ROUNDS = 50  # of k-means
 SHARPNESS = 0.07  # temperature of the neighbours' votes
@@ -118,18 +118,13 @@ def enlarge_pixels(batches: Iterable[Tensor], size: tuple[int, int]) -> Iterator
             yield F.normalize(pixels[0].flatten(1).T)
 
 
-def name_centers(cells: Cells, centers: Tensor, count: int, matching: str) -> np.ndarray:
-    """The class of each centre, by the labels of the training cells alone. (K,)
-
-    Args:
-        matching: greedy, the majority; or iou, one centre a class, others without a name.
-    """
+def name_centers(cells: Cells, centers: Tensor, count: int) -> np.ndarray:
+    """The class that most labelled training cells nearest to each centre have; -1 where there is none. (K,)"""
     cells = cells.labelled
     nearest = _nearest(cells.vectors, centers).cpu().numpy()
     pairs = np.zeros((count, len(centers)), np.int64)
     np.add.at(pairs, (cells.classes.cpu().numpy(), nearest), 1)
-    names = match_greedily(pairs) if matching == "greedy" else match_by_iou(pairs)
-    return np.where(pairs.sum(axis=0) > 0, names, UNNAMED)
+    return match_greedily(pairs)
 
 
 def count_over_clusters(
@@ -139,7 +134,6 @@ def count_over_clusters(
     truth: np.ndarray,
     blocks: np.ndarray,
     count: int,
-    matching: str = "greedy",
 ) -> dict[tuple[int, int], np.ndarray]:
     """Confusions of over-clusterings: k-means over training cells, named by them, scored on other frames.
 
@@ -147,7 +141,6 @@ def count_over_clusters(
         batches: embeddings of the scored frames, which are gone through once. (<= B, D, H/4, W/4) each
         trials: (number of clusters, seed of k-means) of each over-clustering.
         truth: class indices, 255 = ignore. (N, H, W); blocks: clip of each frame. (N,); count: of classes.
-        matching: see `name_centers`.
     Returns:
         Of each trial one table a block, last column = no name. (B, C, C + 1) int64
     """
@@ -158,5 +151,5 @@ def count_over_clusters(
         for trial, each in centers.items():
             found = _nearest(pixels.to(each), each).reshape(truth.shape[1:]).cpu().numpy()
             pairs[trial][row[index]] += count_pairs(truth[index], found, count, trial[0])
-    names = {trial: name_centers(cells, each, count, matching) for trial, each in centers.items()}
+    names = {trial: name_centers(cells, each, count) for trial, each in centers.items()}
     return {trial: name_clusters(pairs[trial], names[trial]) for trial in centers}
