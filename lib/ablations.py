@@ -11,7 +11,6 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +28,7 @@ from .evaluation import (
     correct_for_many,
     count_blocks,
     estimate,
+    join_blocks,
     match_by_iou,
     match_greedily,
     merge_columns,
@@ -290,6 +290,7 @@ def score_color_position(ground: Ground, seed: int) -> np.ndarray:
 
 def summarise(
     outcomes: Mapping[tuple[Setting, int, str], Mapping[str, np.ndarray]],
+    blocks: Mapping[str, np.ndarray],
     floors: Mapping[tuple[int, str], np.ndarray] | None = None,
 ) -> list[dict[str, Any]]:
     """One row a setting, in the order in which they come; the first is the base. Runs are joined as further blocks.
@@ -297,6 +298,7 @@ def summarise(
     Args:
         outcomes: (setting, seed, run) -> what `run_setting` gave. A seed that not all runs have yet is left out, and in
             a difference one that the base lacks: a night that was stopped has something to show.
+        blocks: run -> names of its blocks, in order; what several runs scored is one block.
         floors: (seed, run) -> `score_color_position`, the last row, which has clusters alone.
     Returns:
         JSON-ready: setting, what in it is varied, seeds, and for each of `SCORES` the mIoU as `Estimate.to_json`; in
@@ -307,37 +309,38 @@ def summarise(
     every = dict.fromkeys(seed for _, seed, _ in outcomes)
     seeds = {s: [seed for seed in every if all((s, seed, run) in outcomes for run in runs)] for s in settings}
 
-    def stack(setting: Setting, score: str, chosen: Sequence[int]) -> np.ndarray:
-        return np.stack([np.concatenate([outcomes[setting, seed, run][score] for run in runs]) for seed in chosen])
+    def stack(setting: Setting, score: str, chosen: Sequence[int]) -> list[np.ndarray]:
+        """Of each run, seed by seed. (S, B, C, C + 1) each"""
+        return [np.stack([outcomes[setting, seed, run][score] for seed in chosen]) for run in runs]
+
+    def join(stacks: Sequence[np.ndarray]) -> np.ndarray:
+        each = [[(blocks[run], stack[i]) for run, stack in zip(runs, stacks)] for i in range(len(stacks[0]))]
+        return np.stack([join_blocks(parts)[1] for parts in each])
+
+    def subtract(first: Sequence[np.ndarray], second: Sequence[np.ndarray]) -> dict[str, Any]:
+        found = compare_paired(join(first), join(second)).to_json(verdict=True)
+        if len(runs) > 1:
+            scores = [[miou(of_run.sum(axis=1)).mean() for of_run in side] for side in (first, second)]
+            found["by_run"] = [float(a - b) for a, b in zip(*scores)]
+        return found
 
     rows, base = [], settings[0]
-    sizes = [len(outcomes[base, seed, run]["clusters"]) for seed in seeds[base][:1] for run in runs]
-    parts = [slice(*pair) for pair in pairwise(np.cumsum([0, *sizes]))]
     for setting in (s for s in settings if seeds[s]):
         varied = {name: value for name, value in asdict(setting).items() if value != getattr(base, name)}
         row = {"setting": str(setting), "varied": varied, "seeds": seeds[setting]}
-        row |= {score: estimate(stack(setting, score, seeds[setting])).to_json() for score in SCORES}
+        row |= {score: estimate(join(stack(setting, score, seeds[setting]))).to_json() for score in SCORES}
         common = [seed for seed in seeds[setting] if seed in seeds[base]] if setting != base else []
         row["minus_base"] = None
         if common:
             sides = {score: [stack(which, score, common) for which in (setting, base)] for score in SCORES}
-            row["minus_base"] = {score: _subtract(*side, parts) for score, side in sides.items()}
+            row["minus_base"] = {score: subtract(*side) for score, side in sides.items()}
         rows.append(row)
     if floors and seeds[base]:
-        floor = np.stack([np.concatenate([floors[seed, run] for run in runs]) for seed in seeds[base]])
-        minus = {"clusters": _subtract(floor, stack(base, "clusters", seeds[base]), parts)}
+        floor = [np.stack([floors[seed, run] for seed in seeds[base]]) for run in runs]
+        minus = {"clusters": subtract(floor, stack(base, "clusters", seeds[base]))}
         row = {"setting": COLOR, "varied": {"method": COLOR}, "seeds": seeds[base]}
-        rows.append(row | {"clusters": estimate(floor).to_json(), "minus_base": minus})
+        rows.append(row | {"clusters": estimate(join(floor)).to_json(), "minus_base": minus})
     return rows
-
-
-def _subtract(first: np.ndarray, second: np.ndarray, parts: Sequence[slice]) -> dict[str, Any]:
-    """The paired difference, and that of each run by itself: means over seeds. parts: which blocks are whose."""
-    found = compare_paired(first, second).to_json(verdict=True)
-    if len(parts) > 1:
-        scores = [[miou(side[:, part].sum(axis=1)).mean() for part in parts] for side in (first, second)]
-        found["by_run"] = [float(a - b) for a, b in zip(*scores)]
-    return found
 
 
 def correct_rows(rows: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str], str]:

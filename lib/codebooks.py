@@ -56,26 +56,26 @@ def make_codebooks(
     Args:
         images: training frames, without labels. (B, H, W, 3) uint8
         clusters: that are made of pixels; the prototypes can be merged into any number.
-        seeds: of each kind of k-means.
+        seeds: of each kind of k-means, and of which cells it is fitted on.
     Returns:
         "prototypes"; "pixels, seed s": `CODES` directions a cluster, by k-means, then merged; and
         "k-means of pixels, seed s": as many as clusters, and nothing merged.
     """
-    cells: list[Tensor] = []
+    cells: dict[int, list[Tensor]] = {seed: [] for seed in seeds}
     batches = _keep_cells(embed_batches(embedder, images), -(-CELLS // len(images)), cells)
     stand_ins = _find_stand_ins(batches, prototypes)
     ways = {f"agglomeration of {name}": partial(_merge, *each, linkage) for name, each in stand_ins.items()}
-    books, seeds = {}, list(seeds)
-    for seed in seeds:
+    books = {}
+    for seed in cells:
         for name, spherical in (("k-means of prototypes", False), ("spherical k-means of prototypes", True)):
             ways[f"{name}, seed {seed}"] = partial(cluster_by_means, prototypes, seed=seed, spherical=spherical)
     books["prototypes"] = Codebook(prototypes, {name: _remember(way) for name, way in ways.items()})
-    for seed in seeds:
-        codes = fit_codes(torch.cat(cells), CODES * clusters, seed)
+    for seed, some in cells.items():
+        codes = fit_codes(torch.cat(some), CODES * clusters, seed)
         way = partial(_merge, codes - codes.mean(dim=0), None, linkage)
         books[f"pixels, seed {seed}"] = Codebook(codes, {f"agglomeration of pixels, seed {seed}": _remember(way)})
-    for seed in seeds:
-        codes, name = fit_codes(torch.cat(cells), clusters, seed), f"k-means of pixels, seed {seed}"
+    for seed, some in cells.items():
+        codes, name = fit_codes(torch.cat(some), clusters, seed), f"k-means of pixels, seed {seed}"
         books[name] = Codebook(codes, {name: _remember(torch.arange)}, clusters)
     return books
 
@@ -108,20 +108,21 @@ def group_directions(
     """
     if represent == "prototypes":
         return prototypes, cluster_vectors(prototypes, clusters, linkage).numpy()
-    cells: list[Tensor] = []
+    cells: dict[int, list[Tensor]] = {seed: []}
     batches = _keep_cells(embed_batches(embedder, images), -(-CELLS // len(images)), cells)
     if represent != "pixels":
         return prototypes, _merge(*_find_stand_ins(batches, prototypes)[represent], linkage, clusters).numpy()
     for _ in batches:
         pass
-    codes = fit_codes(torch.cat(cells), CODES * clusters, seed)
+    codes = fit_codes(torch.cat(cells[seed]), CODES * clusters, seed)
     return codes, cluster_vectors(codes - codes.mean(dim=0), clusters, linkage).numpy()
 
 
 def fit_codes(cells: Tensor, codes: int, seed: int) -> Tensor:
     """Directions of the centres of k-means. (N, D) unit embeddings -> (K, D) of length 1, where the cells are
 
-    Fewer where there are fewer cells.
+    Pixels go to the direction of largest cosine, which is not always the centre at the smallest distance. Fewer come
+    out where there are fewer cells.
     """
     model = KMeans(min(codes, len(cells)), n_init=1, max_iter=ROUNDS, random_state=seed).fit(cells.cpu().numpy())
     return F.normalize(torch.from_numpy(model.cluster_centers_)).to(cells)
@@ -157,13 +158,14 @@ def _find_stand_ins(batches: Iterable[Tensor], prototypes: Tensor) -> dict[str, 
     return {"prototypes": (prototypes, None), "members": (means, count), "centred": (means - overall, count)}
 
 
-def _keep_cells(batches: Iterable[Tensor], each: int, kept: list[Tensor]) -> Iterator[Tensor]:
-    """Pass embeddings (<= B, D, h, w) on, and keep `each` unit ones of every frame, (n, D), drawn at random."""
+def _keep_cells(batches: Iterable[Tensor], each: int, kept: Mapping[int, list[Tensor]]) -> Iterator[Tensor]:
+    """Pass embeddings (<= B, D, h, w) on, and keep `each` unit ones of every frame, (n, D), drawn for each seed."""
     index = 0
     for batch in batches:
         for cells in F.normalize(batch.float()).flatten(2).transpose(1, 2):  # (h w, D)
-            rows = numpy_generator(0, index).permutation(len(cells))[:each]
-            kept.append(cells[torch.from_numpy(rows).to(cells.device)])
+            for seed, found in kept.items():
+                rows = numpy_generator(seed, index).permutation(len(cells))[:each]
+                found.append(cells[torch.from_numpy(rows).to(cells.device)])
             index += 1
         yield batch
 

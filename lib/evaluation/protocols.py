@@ -18,6 +18,7 @@ from ..data.labels import CITYSCAPES_7, CITYSCAPES_19, CITYSCAPES_LABELS, IGNORE
 from .matching import MATCHINGS, count_pairs, match_greedily, merge_columns, name_clusters, score
 
 CROPS = ("whole image", "centre square")  # cut out before the network sees it, as PiCIE and STEGO do
+SOME = 32  # frames that are looked at together
 SQUARE = 320  # rows and columns of theirs: the shorter side of an image is brought to 320 first
 VIEWS = ("plain", "flip-averaged")
 GREEDY = (27, 128, 256)  # clusters of which each takes its majority class (ViCE)
@@ -95,13 +96,19 @@ def count_protocols(
         plain: what it gives for the whole images, not mirrored; never asked for again. (N, H, W) each
     """
     found: Counts = {name: {} for name in books}
-    cuts = dict(zip(CROPS, (images, np.ascontiguousarray(cut_center(images)))))
-    for crop, view in product(CROPS, VIEWS):  # the maps of one look at a time: all at once would fill the memory
-        maps = plain if (crop, view) == (CROPS[0], VIEWS[0]) else look(cuts[crop], mirrored=view != VIEWS[0])
-        for labeling, (name, book) in product(labelings, books.items()):
-            truth = labeling.truth if crop == CROPS[0] else cut_center(labeling.truth)
-            at = labeling.classes.name, f"{crop} {'x'.join(map(str, truth.shape[1:]))}", view
-            found[name][at] = count_pairs(truth, maps[name], len(labeling.classes), len(book.directions))
+    for crop in CROPS:
+        cut = np.asarray if crop == CROPS[0] else cut_center
+        truths = [(labeling.classes, cut(labeling.truth)) for labeling in labelings]
+        for view, start in product(VIEWS, range(0, len(images), SOME)):
+            some = slice(start, start + SOME)  # a few maps at a time: all of them would fill the memory
+            if (crop, view) == (CROPS[0], VIEWS[0]):
+                maps = {name: plain[name][some] for name in books}
+            else:
+                maps = look(cut(images[some]), mirrored=view != VIEWS[0])
+            for (classes, truth), (name, book) in product(truths, books.items()):
+                at = classes.name, f"{crop} {'x'.join(map(str, truth.shape[1:]))}", view
+                counts = count_pairs(truth[some], maps[name], len(classes), len(book.directions))
+                found[name][at] = found[name].get(at, 0) + counts
     return found
 
 

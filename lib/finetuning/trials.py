@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from ..artifacts import Artifact, hash_alone, hash_file, load, write_aside
-from ..evaluation import compare_paired, count_blocks, estimate, miou, name_clusters
+from ..evaluation import compare_paired, count_blocks, estimate, join_blocks, miou, name_clusters
 from ..training import History, read_settings, train
 from .data import Lesson
 from .labelled import LabelledSampler, LabelledTask, choose_labelled
@@ -179,14 +179,16 @@ def stack_outcomes(outcomes: Mapping[Trial, Outcome], start: str, fraction: floa
 
     Blocks are those of all folds; one of several folds, as where folds are frames drawn at random from the same
     drives (KITTI), is one block still: its frames show one street, whoever segmented them.
+
+    Raises:
+        ValueError: a seed lacks a fold that another has.
     """
     found = {t: o for t, o in outcomes.items() if (t.start, t.fraction) == (start, fraction)}
-    seeds = list(dict.fromkeys(trial.seed for trial in found))
-    names = np.unique(np.concatenate([o.blocks for o in found.values()]))
-    stacked = np.zeros((len(seeds), len(names), *next(iter(found.values())).confusions.shape[1:]), np.int64)
-    for trial, outcome in found.items():
-        stacked[seeds.index(trial.seed), np.searchsorted(names, outcome.blocks)] += outcome.confusions
-    return stacked
+    seeds, folds = (list(dict.fromkeys(getattr(trial, name) for trial in found)) for name in ("seed", "fold"))
+    if len(found) < len(seeds) * len(folds):
+        raise ValueError(f"{name_start(start)}: not every seed has every fold: {len(found)} trainings of seeds {seeds}")
+    of_seed = [[(o.blocks, o.confusions) for trial, o in found.items() if trial.seed == seed] for seed in seeds]
+    return np.stack([join_blocks(parts)[1] for parts in of_seed])
 
 
 def summarise(outcomes: Mapping[Trial, Outcome]) -> list[dict[str, Any]]:

@@ -43,8 +43,6 @@ def read_arguments(words: list[str]) -> argparse.Namespace:
         parser.error("give a folder of parameters, e.g. params/street, or --refresh")
     if (arguments.seeds or arguments.folds) and (arguments.only or arguments.last not in ("5", "05", "05_evaluation")):
         parser.error("--seeds and --folds go on to 05: leave out --only and --to")
-    if arguments.seeds and arguments.folds:
-        parser.error("give --seeds or --folds: for both, give --folds with -p 04.seed=N, once a seed")
     return arguments
 
 
@@ -92,8 +90,9 @@ def main(words: list[str]) -> int:
         first, last = chain.find_notebook(first), chain.find_notebook(last)
         overrides = chain.parse_overrides(arguments.overrides)
         values = chain.read_run(folder, overrides, run, arguments.data_root)
-        others = [(f"seed {seed}", chain.vary_seed(values, seed)) for seed in dict.fromkeys(arguments.seeds)]
-        others += [(f"fold {fold}", chain.vary_fold(values, fold)) for fold in dict.fromkeys(arguments.folds)]
+        chains = _vary(values, arguments.folds, arguments.seeds)
+        seeds = arguments.seeds or [values["04_training"].seed]
+        compared = [name for name, each in chains.items() if each["04_training"].seed in seeds]
     except params.ParameterError as error:
         print(error, file=sys.stderr)
         return chain.BAD_PARAMETER
@@ -101,38 +100,48 @@ def main(words: list[str]) -> int:
     try:
         with chain.only_run(output):
             start_log(output)
-            code = chain.run_chain(values, first, last, arguments.force)
-            if code == 0:
-                runs, code = _repeat(run, others, arguments.force)
+            own = chains.pop(run, None)  # folds may leave out the one that the parameters name
+            code = chain.run_chain(own, first, last, arguments.force) if own else 0
+            for other, varied in chains.items():
+                code = code or _run_other(other, varied, arguments.force)
     except BlockingIOError as error:
         print(error, file=sys.stderr)
         return chain.BUSY
     except KeyboardInterrupt:
         print(f"interrupted; the same command goes on where it stopped ({output})", file=sys.stderr)
         return 130
-    print(f"\n{chain.score_table(run)}\n")
-    if code == 0 and runs:
-        code = compare.main(runs)
-    if code == 0 and arguments.record:
+    if own:
+        print(f"\n{chain.score_table(run)}\n")
+    if code == 0 and (arguments.seeds or arguments.folds):
+        code = compare.main(compared)
+    if own and code == 0 and arguments.record:
         print(reference.record(run))
-    for line in reference.compare(run):
+    for line in reference.compare(run) if own else ():
         print(line)
     print(f"executed notebooks: {output}/*.ipynb   log: {output}/run.log")
     return code
 
 
-def _repeat(run: str, others: list[tuple[str, dict[str, Any]]], force: bool) -> tuple[list[str], int]:
-    """What differs from a finished run in its seed or its fold; names of these runs, and the exit code."""
-    runs = []
-    for what, varied in others:
-        runs.append(varied["05_evaluation"].run)
-        if runs[-1] == run:
-            continue
-        with chain.only_run(artifacts.run_folder(runs[-1])):
-            logging.getLogger("lib.run").info("%s, in outputs/%s", what, runs[-1])
-            if code := chain.run_chain(varied, min(varied), "05_evaluation", force):
-                return runs, code
-    return runs, 0
+def _vary(values: dict[str, Any], folds: list[int], seeds: list[int]) -> dict[str, dict[str, Any]]:
+    """What is to be executed: the run, or its folds, and of each the seeds; name of the run -> parameters.
+
+    Raises:
+        ParameterError: see `chain.vary_fold`.
+    """
+    found = {}
+    for whole in [chain.vary_fold(values, fold) for fold in dict.fromkeys(folds)] or [values]:
+        found[whole["05_evaluation"].run] = whole
+        for seed in dict.fromkeys(seeds):
+            varied = chain.vary_seed(whole, seed)
+            found.setdefault(varied["05_evaluation"].run, varied)
+    return found
+
+
+def _run_other(run: str, values: dict[str, Any], force: bool) -> int:
+    """A fold or a seed of the run that was asked for; the exit code."""
+    with chain.only_run(artifacts.run_folder(run)):
+        logging.getLogger("lib.run").info("in outputs/%s", run)
+        return chain.run_chain(values, min(values), "05_evaluation", force)
 
 
 if __name__ == "__main__":

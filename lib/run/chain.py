@@ -19,7 +19,7 @@ from ..artifacts import ArtifactError
 log = logging.getLogger("lib.run")
 RATES = ("prediction", "grouping")  # what stages note about how fast they were; for the log, not for a notebook
 FAILED, BAD_PARAMETER, BUSY = 1, 2, 3  # exit codes
-WITH_FOLDS = ("camvid", "kitti_2015")  # data sets whose `fold` says what is scored
+WITH_FOLDS = {"camvid": 4, "kitti_2015": 6}  # data sets whose `fold` says what is scored, and how many there are
 QUIET_KERNEL = ["--IPKernelApp.log_level=40"]  # a kernel's warnings speak of transport, not of our work
 
 
@@ -103,12 +103,15 @@ def vary_fold(values: dict[str, Any], fold: int) -> dict[str, Any]:
     """01 to 05 of a run with another fold of its data: the run itself where it has that fold, else RUN-foldN.
 
     Raises:
-        ParameterError: its data have no folds, or a part of the chain is another run's.
+        ParameterError: its data have no such fold, or a part of the chain is another run's.
     """
     depth = values["01_depth"]
+    known = WITH_FOLDS.get(depth.scored_dataset or depth.dataset, 0)
     chained = {name: each for name, each in values.items() if name <= "05_evaluation"}
-    if (depth.scored_dataset or depth.dataset) not in WITH_FOLDS:
+    if not known:
         raise params.ParameterError(f"--folds: {depth.dataset} has none; {' and '.join(WITH_FOLDS)} have")
+    if not 0 <= fold < known:
+        raise params.ParameterError(f"--folds: {depth.dataset} has folds 0 to {known - 1}, and no {fold}")
     if any(getattr(each, "upstream", "") for each in chained.values()):
         raise params.ParameterError("--folds: each fold has a chain of its own, so leave upstream empty")
     if depth.fold == fold:

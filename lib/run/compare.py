@@ -7,9 +7,9 @@
 training are one setting. Every score is the mean over its seeds with a 95 % interval, for other seeds and other clips
 (`evaluation.intervals`). Settings are compared over the seeds that both have, clip by clip: the difference, whether
 it is shown, and the smallest that such a comparison would have shown four times in five; of three settings or more
-each with the first. The same is said of what 05 merges in place of what it is about, over the seeds of one setting.
-Runs that differ in the fold of their data become one: its blocks are those of all folds. All of it comes from the
-confusions that 05 keeps: nothing is predicted again.
+each with the first, and what does not stand beside the others is marked (Holm). The same is said of what 05 merges in
+place of what it is about, over the seeds of one setting. Runs that differ in the fold of their data become one: its
+blocks are those of all folds. All of it comes from the confusions that 05 keeps: nothing is predicted again.
 """
 
 import argparse
@@ -21,10 +21,11 @@ from typing import Any
 import numpy as np
 
 from .. import artifacts, params
-from ..evaluation import FEWEST_SEEDS, accuracy, compare_paired, estimate, miou
+from ..evaluation import FEWEST_SEEDS, Estimate, accuracy, compare_paired, correct_for_many, estimate, join_blocks, miou
 from .reference import REFERENCE, keep_picture
 
-LATER = ("miou_by_centred", "miou_by_pixels")  # shown where all runs have them: older ones have not
+OTHERS = ("prototypes", "centred", "pixels")  # that are merged: shown where all runs have them, as older ones have not
+LATER = (*(f"miou_by_{name}" for name in OTHERS), "miou_color_position")
 SCORES = dict.fromkeys(("miou", "miou_by_members", *LATER, "miou_greedy"), miou) | {"accuracy": accuracy}
 SHOWN = (*SCORES, "effective_rank")
 NEEDED = tuple(k for k in SHOWN if k not in LATER)
@@ -47,7 +48,7 @@ def read_runs(names: Sequence[str]) -> list[dict[str, Any]]:
             f"{stage.name[:2]}.{k}": v
             for stage in (*below, training, evaluation)
             for k, v in params.decisive(stage.params).items()
-            if k not in APART or (k == "seed" and stage in below)
+            if k not in APART or (k == "seed" and (stage in below or _is_drawn(stage)))
         }
         numbers = training.metrics | evaluation.metrics
         own = f"miou_by_{evaluation.params.represent}"  # of what the score itself is about
@@ -66,14 +67,21 @@ def read_runs(names: Sequence[str]) -> list[dict[str, Any]]:
                 "setting": setting,
                 "metrics": {k: numbers[k] for k in SHOWN if numbers.get(k) is not None},
                 "confusions": confusions,
+                "own": own,
                 "seconds": training.manifest["seconds"],
                 "regions": training.source("02_regions").digest,
                 "protocol": evaluation.metrics["protocol"],
                 "made_by": {k: training.manifest[k] for k in ("device", "versions", "git_commit")},
             }
         )
-    shared = [k for k in SHOWN if all(k in row["metrics"] for row in rows)]
+    known = [{*row["metrics"]} & {*row["confusions"], *SHOWN[len(SCORES) :], "accuracy"} for row in rows]
+    shared = [k for k in SHOWN if all(k in each for each in known) and any(row["own"] != k for row in rows)]
     return [row | {"metrics": {k: row["metrics"][k] for k in shared}} for row in rows]
+
+
+def _is_drawn(evaluation: artifacts.Artifact) -> bool:
+    """Is the score itself about k-means, whose seed is that of 05?"""
+    return evaluation.name == "05_evaluation" and evaluation.params.represent == "pixels"
 
 
 def join_folds(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
@@ -96,12 +104,10 @@ def join_folds(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
 
 
 def _join(group: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    names = np.unique(np.concatenate([row["confusions"]["blocks"] for row in group]))
-    confusions: dict[str, Any] = {"blocks": names}
-    for key in [k for k in group[0]["confusions"] if k != "blocks" and all(k in row["confusions"] for row in group)]:
-        confusions[key] = np.zeros((len(names), *group[0]["confusions"][key].shape[1:]), np.int64)
-        for row in group:
-            confusions[key][np.searchsorted(names, row["confusions"]["blocks"])] += row["confusions"][key]
+    group = sorted(group, key=lambda row: row["fold"])
+    every, confusions = [row["confusions"] for row in group], {}
+    for key in [k for k in every[0] if k != "blocks" and all(k in each for each in every)]:
+        confusions["blocks"], confusions[key] = join_blocks([(each["blocks"], each[key]) for each in every])
     metrics = {k: float(np.mean([row["metrics"][k] for row in group])) for k in group[0]["metrics"]}
     for key in [k for k in SCORES if k in metrics]:
         metrics[key] = float(SCORES[key](_of_score(confusions, key).sum(axis=0)))
@@ -114,7 +120,7 @@ def _join(group: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "metrics": metrics,
         "confusions": confusions,
         "seconds": sum(row["seconds"] for row in group),
-        "protocol": {**group[0]["protocol"], "folds": folds},
+        "protocol": {**group[0]["protocol"], "split": " and ".join(row["protocol"].get("split", "") for row in group)},
     }
 
 
@@ -174,7 +180,12 @@ def _stack(runs: Sequence[Mapping[str, Any]], key: str) -> np.ndarray:
 def _subtract_first(groups: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, Any]:
     """Each setting but the first, minus the first."""
     (_, first), *others = groups.items()
-    return {name: _subtract(runs, first) for name, runs in others}
+    found = {name: _subtract(runs, first) for name, runs in others}
+    for key in first[0]["metrics"]:  # several settings are looked at together
+        every = [one["estimate"][key] for one in found.values() if one and key in one["estimate"]]
+        for one, verdict in zip(every, correct_for_many([Estimate.from_json(one) for one in every])):
+            one["corrected"] = verdict
+    return found
 
 
 def _subtract(first: Sequence[Mapping[str, Any]], second: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
@@ -198,7 +209,7 @@ def describe(found: Mapping[str, Any]) -> str:
         lines.append(f"{name}: seeds {', '.join(str(run['seed']) for run in group['runs'])}; {clips} clips or parts")
         for key in group["mean"]:
             low, high = group["range"][key]
-            lines.append(f"    {key:18} {group['mean'][key]:.3f}{_interval(group['estimate'].get(key)):24}")
+            lines.append(f"    {key:19} {group['mean'][key]:.3f}{_interval(group['estimate'].get(key)):24}")
             lines[-1] += f"seeds {low:.3f} to {high:.3f}" if len(group["runs"]) > 1 else ""
         if group["minus_miou"]:
             lines += ["  what else is merged, minus miou", *_list_differences(group["minus_miou"])]
@@ -222,7 +233,10 @@ def _list_differences(differences: Mapping[str, Mapping[str, Any]]) -> list[str]
     lines = []
     for key, one in differences.items():
         smallest = f" (the smallest that would be shown: {one['smallest']:.3f})" if one["smallest"] else ""
-        lines.append(f"    {key:18} {one['value']:+.3f}{_interval(one, '+'):24}{one['verdict']}{smallest}")
+        alone = (
+            "" if one.get("corrected", one["verdict"]) == one["verdict"] else ", not beside the other settings (Holm)"
+        )
+        lines.append(f"    {key:19} {one['value']:+.3f}{_interval(one, '+'):24}{one['verdict']}{alone}{smallest}")
     return lines
 
 

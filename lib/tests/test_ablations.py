@@ -16,6 +16,7 @@ from lib.params import AblationParams, AugmentationParams, TrainingParams
 from .methods.test_cpcdr import SMALL, make_sources
 
 BASE = Setting(4, 0.5, "depth")
+BLOCKS = {run: np.array([f"{run}{i}" for i in range(6)]) for run in "ab"}
 VALUES = AblationParams(seeds=(0,), images=2, steps=2, batch=2, finetune_steps=2, workers=0, device="cpu", fraction=1.0)
 
 
@@ -110,15 +111,15 @@ def test_rows_are_paired_and_runs_are_further_blocks():
         for run in ("a", "b"):
             outcomes[BASE, seed, run] = make_outcome(rng, 80)
             outcomes[other, seed, run] = make_outcome(rng, 60)
-    rows = summarise(outcomes)
+    rows = summarise(outcomes, BLOCKS)
     assert [row["setting"] for row in rows] == [str(BASE), str(other)]
     assert rows[0]["minus_base"] is None
     assert rows[1]["clusters"]["blocks"] == 12
     assert rows[1]["minus_base"]["clusters"]["verdict"] == "reversed"
     assert rows[1]["minus_base"]["clusters"]["smallest"] > 0
     outcomes.pop((other, 2, "b"))
-    assert summarise(outcomes)[1]["seeds"] == [0, 1], "a night that was stopped"
-    assert summarise(outcomes)[0]["seeds"] == [0, 1, 2]
+    assert summarise(outcomes, BLOCKS)[1]["seeds"] == [0, 1], "a night that was stopped"
+    assert summarise(outcomes, BLOCKS)[0]["seeds"] == [0, 1, 2]
     assert ": worse" in ablations.describe_rows(rows)
     assert len(draw_effects(rows).axes) == 3
 
@@ -132,7 +133,8 @@ def test_each_run_is_shown_by_itself_and_a_floor_has_clusters_alone():
                 table = np.concatenate([np.eye(2)[None] * hit + np.eye(2)[::-1] * (100 - hit), np.zeros((5, 2, 1))], 2)
                 outcomes[setting, seed, run] = dict.fromkeys(SCORES, table.astype(np.int64))
     floors = {(seed, run): outcomes[other, seed, run]["clusters"] for seed in range(3) for run in "ab"}
-    rows = summarise(outcomes, floors)
+    blocks = {run: np.array([f"{run}{i}" for i in range(5)]) for run in "ab"}
+    rows = summarise(outcomes, blocks, floors)
     difference = rows[1]["minus_base"]["clusters"]
     assert difference["by_run"][0] < -0.1 < 0.05 < difference["by_run"][1], "two drives that do not agree"
     assert [row["setting"] for row in rows] == [str(BASE), str(other), ablations.COLOR]
@@ -141,6 +143,10 @@ def test_each_run_is_shown_by_itself_and_a_floor_has_clusters_alone():
     assert len(ablations.correct_rows(rows)) == 3, "greedy scores are no part of it"
     told = ablations.describe_rows(rows)
     assert "; by run -" in told
+    assert rows[0]["clusters"]["blocks"] == 10
+    shared = summarise(outcomes, dict.fromkeys("ab", blocks["a"]), floors)
+    assert shared[0]["clusters"]["blocks"] == 5, "scored by both runs, and yet the same drives"
+    assert shared[0]["clusters"]["value"] == pytest.approx(rows[0]["clusters"]["value"])
     assert len(draw_effects(rows).axes) == 3
 
 

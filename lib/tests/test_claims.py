@@ -27,7 +27,7 @@ def make_ablations():
     for setting, hits in zip([BASE, *OTHERS, FLOOR], (70, 50, 70, 85, 40)):
         for seed, confusion in enumerate(make_confusions(rng, hits)):
             outcomes[setting, seed, "x"] = dict.fromkeys(SCORES, confusion)
-    return summarise(outcomes)
+    return summarise(outcomes, {"x": np.arange(6)})
 
 
 def make_trainings():

@@ -88,6 +88,7 @@ def test_three_settings_are_compared_with_the_first(tmp_path, capsys):
     differences = list(found["minus_first"].values())
     assert [d and round(d["miou"][0], 2) for d in differences] == [0.2, 0.4, None]
     assert differences[0]["estimate"]["miou"]["verdict"] == "shown"
+    assert differences[0]["estimate"]["miou"]["corrected"] == "shown"
     assert compare.main(runs) == 0
     told = capsys.readouterr().out
     assert "04.steps = 500, minus the first, seeds 0, 1, 2" in told
@@ -136,6 +137,8 @@ def test_folds_are_one_run_over_the_blocks_of_all(tmp_path, capsys):
     assert rows[0]["metrics"]["miou"] == pytest.approx(float(compare.miou(expected.sum(axis=0))))
     assert compare.main(runs) == 0
     assert "one setting: seeds 0, 1; 4 clips or parts" in capsys.readouterr().out
+    assert compare.main([runs[0], runs[2], runs[3], runs[1]]) == 0
+    assert "one setting: seeds 0, 1; 4 clips or parts" in capsys.readouterr().out, "in whichever order they are given"
     assert compare.main(runs[:3]) == 1
     assert "here are [0, 1]; [0]" in capsys.readouterr().err
 
@@ -181,4 +184,4 @@ def test_a_run_that_merges_by_members_has_that_score(tmp_path, capsys):
     evaluation.save_arrays("confusions.npz", blocks=np.array(list("abcd")), **found)
     evaluation.finish({"miou": 0.6, "miou_by_prototypes": 0.3, "miou_greedy": 0.4, "accuracy": 0.5})
     assert compare.main([paper, other]) == 0
-    assert "miou_by_members    0.600" in capsys.readouterr().out
+    assert "miou_by_members     0.600" in capsys.readouterr().out

@@ -62,12 +62,21 @@ def test_each_fold_has_a_chain_of_its_own(tmp_path, monkeypatch, capsys):
         *(("mine-fold2", "01", 2), *(("mine-fold2", n, "") for n in chained)),
     ]
     assert compared == ["mine", "mine-fold2"]
+    ran.clear(), compared.clear()
+    assert command.main(["params/camvid", *out, "--folds", "1", "2", "--seeds", "0", "5"]) == 0
+    assert list(dict.fromkeys(run for run, *_ in ran)) == [
+        "mine-fold1", "mine-fold1-seed5", "mine-fold2", "mine-fold2-seed5",
+    ], "not that of the parameters"  # fmt: skip
+    assert [name for run, name, _ in ran if run == "mine-fold2-seed5"] == ["04", "05"]
+    assert compared == ["mine-fold1", "mine-fold1-seed5", "mine-fold2", "mine-fold2-seed5"]
+    assert command.main(["params/camvid", *out, "--folds", "0", "4"]) == chain.BAD_PARAMETER
+    assert "camvid has folds 0 to 3, and no 4" in capsys.readouterr().err
     assert command.main(["params/street", *out, "--folds", "0", "1"]) == chain.BAD_PARAMETER
     assert "--folds: street has none" in capsys.readouterr().err
     assert command.main(["params/camvid", *out, "--folds", "1", "-p", "05.upstream=x"]) == chain.BAD_PARAMETER
     assert "leave upstream empty" in capsys.readouterr().err
     with pytest.raises(SystemExit):
-        command.main(["params/camvid", *out, "--folds", "0", "--seeds", "1"])
+        command.main(["params/camvid", *out, "--folds", "0", "--only", "04"])
 
 
 @pytest.mark.parametrize(
