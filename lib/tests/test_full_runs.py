@@ -29,8 +29,8 @@ COUNTS = {
     "05_evaluation": {"pictures": 2},
 }
 LABELLED = {  # 06, of the runs that have it
-    "cells": 60, "over_clusters": "[4]", "cluster_seeds": 1, "probe_steps": 2, "fractions": "[1.0]", "workers": 0,
-    "steps": 2, "batch": 2, "warmup_steps": 0, "instance_steps": 2,
+    "cells": 60, "over_clusters": "[4]", "cluster_seeds": 1, "probe_steps": 2, "workers": 0,
+    "fractions": "[1.0]", "fraction_steps": "[2]", "steps": 2, "batch": 2, "warmup_steps": 0, "instance_steps": 2,
 }  # fmt: skip
 
 
