@@ -83,6 +83,7 @@ class Ground:
     lesson: Lesson
     named: tuple[np.ndarray, np.ndarray]  # frames that name clusters: images (N, H, W, 3), class indices (N, H, W)
     sources: dict[str, Sequence[Source]]
+    frames: str = ""  # a hash of which frames teach, are scored, and name clusters, by which classes
 
 
 def list_settings(
@@ -107,10 +108,12 @@ def open_ground(run: str, split: str, match_split: str) -> Ground:
     depth, regions, augmentation = (training.source(n) for n in ("01_depth", "02_regions", "03_augmentation"))
     recipe, dataset = make(AugmentationParams, read_json(augmentation.path("recipe.json"))), open_dataset(depth.params)
     lesson = read_lesson(depth.params, depth.params, split)
-    named = lesson.scored_images, lesson.truth
+    naming, *named = lesson.scored, lesson.scored_images, lesson.truth
     if match_split != split:
-        named = evaluation.read_labelled(dataset, match_split)[1:]
-    return Ground(run, dataset, depth, regions, training, recipe, lesson, named, {})
+        naming, *named = evaluation.read_labelled(dataset, match_split)
+    who = [[frame.id for frame in part] for part in (dataset.frames("train"), lesson.learned, lesson.scored, naming)]
+    frames = hashlib.sha256(json.dumps([who, lesson.classes.names]).encode()).hexdigest()
+    return Ground(run, dataset, depth, regions, training, recipe, lesson, tuple(named), {}, frames)
 
 
 @dataclass(frozen=True)
@@ -196,7 +199,7 @@ def run_setting(setting: Setting, seed: int, ground: Ground, values: Any, folder
     known = {"setting": varied, "seed": seed, "recipe": _decide(recipe), "training": _decide(training)}
     known |= {name: getattr(values, name) for name in ("fraction", "finetune_steps", "finetune_learning_rate")}
     known |= {"batch": values.batch, "split": [values.split, values.match_split], "regions": _hash_maps(ground)}
-    known |= {"version": VERSION}
+    known |= {"frames": ground.frames, "version": VERSION}  # two folds may have the same regions, cut before they part
     place = folder / hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()[:16]
     if not (place / "outcome.npz").is_file():
         task = CpcdrTask(training, recipe, read_ground_sources(ground, setting.regions, values.workers))

@@ -76,6 +76,8 @@ def test_an_outcome_is_kept(tmp_path, monkeypatch):
     for other in (replace(setting, pixel_weight=1.0), replace(setting, images=0)):
         with pytest.raises(AssertionError, match="trained again"):
             run_setting(other, 0, ground, VALUES, tmp_path)
+    with pytest.raises(AssertionError, match="trained again"):
+        run_setting(setting, 0, replace(ground, frames="of another fold"), VALUES, tmp_path)
 
 
 def test_the_floor_is_the_base_before_its_training(tmp_path, monkeypatch):
