@@ -96,6 +96,7 @@ def _plot_shares(axes: Axes, rows: Sequence[Mapping[str, Any]], colors: Mapping[
             axes.plot((x, x), (value.low, value.high), color=color, lw=1.5)
     ticks = sorted({row["labelled"] for row in rows})
     axes.set(title="mIoU, trained with labels", xlabel="labelled frames", xscale="log", ylim=(0, None))
+    axes.set_xlim(ticks[0] / 1.5, ticks[-1] * 1.5)  # a single share stands in the middle
     axes.set_xticks(ticks, [str(tick) for tick in ticks], minor=False)
     axes.set_xticks([], minor=True)
     axes.legend(fontsize=8)
