@@ -100,7 +100,7 @@ class AblationParams:
     upstreams: tuple[str, ...] = ()  # runs whose 01 to 04 say what is trained on and how, e.g. folds; empty = this run
     split: str = "val"  # the frames that are scored
     match_split: str = "val"  # the labelled frames that give the clusters their names
-    seeds: tuple[int, ...] = (0, 1)  # of the trainings, paired; the ledger of claims has 8
+    seeds: tuple[int, ...] = (0, 1)  # of the trainings, paired; the ledger of claims has 8, of CamVid 3
     images: int = 4  # the base: M of an item (paper: 8)
     pixel_weight: float = 0.5  # the base: lambda of eq. 7 (paper: 0.5)
     regions: str = "depth"  # the base: the kind of region
