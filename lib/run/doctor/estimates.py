@@ -14,6 +14,7 @@ from ..reference import REFERENCE
 
 POINT = 1.4  # pixels that a point of the loss costs as much as: half of the points made a street run a 15th shorter
 LOOKS = 4  # of 05 at a scored frame: as it is, mirrored, its centre, by random weights; at a training frame one
+TAUGHT = 200  # frames that 05 fits to, at least, where there are more: it takes every so many
 FARTHEST = 8  # a rate is trusted for images of at most so many times the pixels it was measured at, or as few
 
 
@@ -106,7 +107,10 @@ def measure_work(name: str, values: Mapping[str, Any], frames: int | None, score
     if name == "04_training":
         points = values[name].pixel_points + values[name].region_points
         return values[name].steps * 2 * recipe.images * (pixels + POINT * points)
-    return (frames + LOOKS * scored) * pixels if frames and scored and not values[name].ceiling_steps else None
+    if not frames or not scored or values[name].ceiling_steps:
+        return None
+    taught = -(-frames // max(frames // TAUGHT, 1))
+    return (taught + LOOKS * scored) * pixels
 
 
 def is_alike(name: str, values: Mapping[str, Any], base: Mapping[str, Any]) -> bool:
